@@ -1,0 +1,32 @@
+# Shortcuts. Each line can be typed by hand; PYTHON may name another interpreter.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test lint bench wheel
+
+demo: .venv/demo
+	$(BIN)/fuxictr run --expid LR_demo FM_demo DNN_demo QNNalpha_demo
+
+test: .venv/test
+	$(BIN)/pytest -q
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: .venv/demo
+	$(BIN)/python benchmarks/build.py
+
+wheel: .venv/demo
+	$(BIN)/pip wheel --no-deps -w dist .
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/demo: .venv/bin/pip setup.cfg constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/test: .venv/bin/pip setup.cfg constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
+	touch $@

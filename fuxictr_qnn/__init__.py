@@ -1,0 +1,1 @@
+"""Quadratic neural networks for click-through-rate prediction, on FuxiCTR."""

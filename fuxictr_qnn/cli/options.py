@@ -1,0 +1,55 @@
+"""Options that several commands share, and what they mean on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.files import is_writable
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """--data-root and --build-dir."""
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        default=Path(os.environ.get("FUXICTR_DATA", "data")),
+        help="raw files are in DIR/<dataset_id>/ (default: $FUXICTR_DATA, else ./data)",
+    )
+    build_dir = os.environ.get("FUXICTR_BUILDS")
+    parser.add_argument(
+        "--build-dir",
+        type=Path,
+        metavar="DIR",
+        default=Path(build_dir) if build_dir else None,
+        help="where builds go (default: $FUXICTR_BUILDS, else beside the raw files)",
+    )
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """--config and --zoo."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="DIR|FILE",
+        help="a FuxiCTR config directory, a model_config.yaml, or a run folder's config.yaml "
+        "(default: the installed model_zoo)",
+    )
+    parser.add_argument("--zoo", type=Path, metavar="DIR", help="a FuxiCTR checkout whose models come first")
+
+
+def check_gpu(gpu: int | None) -> None:
+    """RequestError for a GPU that is not there. -1 is the CPU, None whatever there is."""
+    if gpu is not None and gpu >= 0:
+        from fuxictr_qnn.training.device import choose_gpu
+
+        choose_gpu(gpu)
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """RequestError unless `folder` is, or could become, a folder that we may write to. Creates nothing."""
+    if not is_writable(folder.absolute()):
+        raise RequestError(f"{option} {folder}: cannot be written; name a folder that you own")

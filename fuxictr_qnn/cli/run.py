@@ -1,0 +1,128 @@
+"""Train a model on a dataset, score it on the test data, and keep all of it in a run folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fuxictr_qnn.cli.log import log_to_stdout
+from fuxictr_qnn.cli.options import add_config_options, add_data_options, check_gpu, check_writable
+from fuxictr_qnn.cli.tables import plain_console, results_table
+from fuxictr_qnn.config import DEFAULT_EXPID, Loaded, load_experiment
+from fuxictr_qnn.errors import RequestError
+
+if TYPE_CHECKING:  # importing torch and FuxiCTR takes seconds, and --help needs neither
+    from fuxictr_qnn.training import RunResult
+
+HELP = "train and score one or more experiments"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `fuxictr run`."""
+    parser.add_argument(
+        "--expid", nargs="+", action="extend", metavar="ID", help=f"experiments (default: {DEFAULT_EXPID})"
+    )
+    add_config_options(parser)
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", nargs="+", action="extend", type=int, metavar="S", help="run each seed")
+    seeds.add_argument("--seeds", type=int, metavar="K", help="the config's seed and the K-1 after it")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a config key; VALUE is YAML, a dotted KEY goes into a mapping",
+    )
+    parser.add_argument("--gpu", type=int, metavar="N", help="-1: the CPU (default: a GPU if there is one)")
+    parser.add_argument("--amp", choices=["bf16"], help="mixed precision")
+    add_data_options(parser)
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (default: ./runs)"
+    )
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    again.add_argument("--force", action="store_true", help="run again even where a run is complete")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run; write nothing")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run every (experiment, seed) that the arguments name, then print one table over them."""
+    loaded = _checked(args)
+    console = plain_console()
+    for note in dict.fromkeys(note for item in loaded for note in item.notes):
+        console.print(f"note: {note}", soft_wrap=True)
+    if args.dry_run:
+        from fuxictr_qnn.cli.dry_run import show
+
+        for item in loaded:
+            show(console, item, seeds_of(item, args), args)
+        return 0
+    with log_to_stdout():
+        results = [result for item in loaded for result in _run_seeds(item, args)]
+    best = _best_possible(loaded, args)
+    console.print(results_table([result.metrics for result in results], best))
+    for result in results:
+        console.print(f"{'kept' if result.reused else 'wrote'} {result.folder}", soft_wrap=True)
+    return 0
+
+
+def _run_seeds(item: Loaded, args: argparse.Namespace) -> Iterator[RunResult]:
+    from fuxictr_qnn.data import Places
+    from fuxictr_qnn.training import run_seed
+
+    places = Places(data_root=args.data_root, build_dir=args.build_dir, config_dir=item.config_dir)
+    for seed in seeds_of(item, args):
+        yield run_seed(
+            item.experiment,
+            seed,
+            places=places,
+            out=args.out,
+            gpu=args.gpu,
+            zoo=args.zoo,
+            resume=args.resume,
+            force=args.force,
+        )
+
+
+def seeds_of(item: Loaded, args: argparse.Namespace) -> list[int]:
+    """The seeds to run an experiment with."""
+    if args.seed:
+        return list(dict.fromkeys(args.seed))
+    return [item.seed + index for index in range(args.seeds or 1)]
+
+
+def _checked(args: argparse.Namespace) -> list[Loaded]:
+    """Every experiment; RequestError with the problems of all of them together."""
+    overrides = [*args.set, *([f"amp={args.amp}"] if args.amp else [])]
+    expids = list(dict.fromkeys(args.expid)) if args.expid else [None]
+    problems: list[str] = []
+
+    def attempt(action: Callable, *arguments):
+        try:
+            return action(*arguments)
+        except RequestError as error:
+            problems.extend(error.problems)
+            return None
+
+    if args.seeds is not None and args.seeds < 1:
+        problems.append(f"--seeds {args.seeds}: expected a number of at least 1")
+    problems += [f"--seed {seed}: expected a number from 0 up" for seed in args.seed or [] if seed < 0]
+    attempt(check_writable, args.out, "--out")
+    attempt(check_gpu, args.gpu)
+    loaded = [attempt(load_experiment, expid, args.config, overrides, args.zoo) for expid in expids]
+    if problems:
+        raise RequestError(dict.fromkeys(problems))
+    return loaded
+
+
+def _best_possible(loaded: list[Loaded], args: argparse.Namespace) -> dict[str, float] | None:
+    """The test metrics of the true click probabilities, where all experiments share data that knows them."""
+    datasets = {item.experiment.dataset.dataset_id: item.experiment.dataset for item in loaded}
+    if len(datasets) > 1 or not next(iter(datasets.values())).generator:
+        return None
+    from fuxictr_qnn.data.demo import best_possible
+
+    return best_possible()

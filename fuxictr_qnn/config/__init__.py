@@ -1,0 +1,14 @@
+"""YAML in FuxiCTR's format -> one validated Experiment."""
+
+from fuxictr_qnn.config.catalog import ListedDataset, ListedExpid, list_datasets, list_expids
+from fuxictr_qnn.config.load import DEFAULT_EXPID, Loaded, load_experiment
+
+__all__ = [
+    "DEFAULT_EXPID",
+    "ListedDataset",
+    "ListedExpid",
+    "Loaded",
+    "list_datasets",
+    "list_expids",
+    "load_experiment",
+]

@@ -1,0 +1,92 @@
+"""The kinds of keys: of the fit loop, of the dataset, of the model, and the old ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fuxictr_qnn.config.merging import Setting, Settings
+from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
+from fuxictr_qnn.training.experiment import FeatureUse
+from fuxictr_qnn.training.settings import FitSettings
+
+FIT_KEYS = frozenset(FitSettings.model_fields)
+DATASET_KEYS = frozenset(DatasetSpec.model_fields) - {"source"}
+FEATURE_KEYS = frozenset(FeatureUse.model_fields)
+COLUMN_KEYS = frozenset(ColumnSpec.model_fields)
+OTHER_KEYS = frozenset({"model", "seed"})
+
+# Old names of FuxiCTR 1.x and of the authors' configs that mean the same.
+RENAMED = {
+    "patience": "early_stop_patience",
+    "factor": "reduce_lr_factor",
+    "lr": "learning_rate",
+    "accumulation_steps": "accumulate_steps",
+    "sep": "separator",
+}
+RENAMED_IN_COLUMNS = {"na_value": "fill_na", "encoder": "feature_encoder"}
+
+# Keys that have no effect here, and why.
+IGNORED = {
+    "pickle_feature_encoder": "a build writes JSON, never a pickle",
+    "use_hdf5": "a build writes parquet",
+    "debug_mode": "FuxiCTR's autotuner reads it",
+    "every_x_epochs": "set eval_steps for evaluations within an epoch",
+    "num_workers": "batches are slices of memory",
+    "verbose": "progress is always shown",
+    "save_best_only": "only the best weights are kept",
+    "model_root": "runs go to --out",
+    "model_id": "a run is named by its expid",
+    "gpu": "use --gpu",
+    "version": "models are PyTorch models",
+    "workers": "use --workers",
+    "data_block_size": "a build streams what does not fit",
+    "partition_block_size": "a build streams what does not fit",
+    "streaming": "a build streams what does not fit",
+    "dataset_config": "the dataset_id names the dataset",
+}
+IGNORED_IN_COLUMNS = {"quote_char": "CSV is read with standard quotes"}
+# Falsy is what every published config says, so nobody needs to be told.
+SILENT_IF_OFF = frozenset({"debug_mode", "pickle_feature_encoder", "use_hdf5", "streaming"})
+
+
+def translate(settings: Settings) -> tuple[Settings, list[str]]:
+    """Settings under today's names, and at most one note about the old ones.
+
+    A new name that is set as well wins over the old one.
+    """
+    kept: Settings = {}
+    said: list[str] = []
+    for key, setting in settings.items():
+        if key in RENAMED:
+            said.append(f"{key} -> {RENAMED[key]}")
+            if RENAMED[key] not in settings:
+                kept[RENAMED[key]] = setting
+        elif key in IGNORED:
+            if setting.value or key not in SILENT_IF_OFF:
+                said.append(f"{key} has no effect ({IGNORED[key]})")
+        elif key == "feature_cols":
+            kept[key] = _translate_columns(setting, said)
+        else:
+            kept[key] = setting
+    return kept, [f"old config keys: {'; '.join(dict.fromkeys(said))}"] if said else []
+
+
+def _translate_columns(setting: Setting, said: list[str]) -> Setting:
+    if not isinstance(setting.value, list):
+        return setting
+    return Setting([_translate_column(column, said) for column in setting.value], setting.origin)
+
+
+def _translate_column(column: Any, said: list[str]) -> Any:
+    if not isinstance(column, dict):
+        return column
+    translated = {}
+    for key, value in column.items():
+        if key in RENAMED_IN_COLUMNS:
+            said.append(f"{key} -> {RENAMED_IN_COLUMNS[key]} in feature_cols")
+            translated.setdefault(RENAMED_IN_COLUMNS[key], value)
+        elif key in IGNORED_IN_COLUMNS:
+            said.append(f"{key} has no effect in feature_cols ({IGNORED_IN_COLUMNS[key]})")
+        else:
+            translated[key] = value
+    return translated

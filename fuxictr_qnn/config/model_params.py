@@ -1,0 +1,102 @@
+"""The model's part of a config: what its constructor, and those of its bases, accept."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from fuxictr_qnn import grammar
+from fuxictr_qnn.config.checks import apply_rule
+from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, OTHER_KEYS
+from fuxictr_qnn.config.merging import Setting, Settings
+from fuxictr_qnn.config.problems import sentences, shown
+from fuxictr_qnn.errors import RequestError, nearest
+
+GIVEN_BY_TRAINING = frozenset({"feature_map", "model_id", "gpu", "model_root", "verbose"})
+
+
+def check_model_params(
+    model: Setting,
+    params: Settings,
+    features: Settings,
+    zoo: Path | None,
+    problems: list[str],
+    notes: list[str],
+) -> dict[str, Any]:
+    """The keyword arguments for the model's constructor, each checked.
+
+    An unknown key is a problem for our models; a class from elsewhere that takes **kwargs gets it,
+    with a note, because it may read it.
+    """
+    from fuxictr_qnn.models.registry import constructor_keys, find_model, is_own
+
+    try:
+        cls = find_model(model.value, zoo)
+    except RequestError as error:
+        problems += [f"{model.origin}: {problem}" for problem in error.problems]
+        return {}
+    accepted, takes_any = constructor_keys(cls)
+    accepted -= GIVEN_BY_TRAINING
+    lenient = takes_any and not is_own(cls)
+    checked = {}
+    for key, setting in params.items():
+        if key not in accepted and not lenient:
+            problems.append(
+                f"{setting.origin}: {key} = {shown(setting.value)}: {_unknown(key, model.value, accepted)}"
+            )
+            continue
+        if key not in accepted:
+            notes.append(
+                f"{setting.origin}: {key} is no parameter of {model.value}; it is passed on as it is"
+            )
+        checked[key] = _checked_value(_expected_type(cls, key, is_own(cls)), key, setting, problems)
+    if "embedding_dim" in accepted and "embedding_dim" in features:
+        checked["embedding_dim"] = features["embedding_dim"].value
+    return checked
+
+
+def _unknown(key: str, model: str, accepted: set[str]) -> str:
+    known = accepted | FIT_KEYS | DATASET_KEYS | FEATURE_KEYS | OTHER_KEYS
+    return f"{model} has no such key, nor has the fit loop or the dataset.{nearest(key, known)}"
+
+
+def _checked_value(expected: Any, key: str, setting: Setting, problems: list[str]) -> Any:
+    rule = grammar.rule_for(key)
+    if rule:
+        return apply_rule(rule, f"{setting.origin}: {key}", setting.value, problems)
+    if expected is None:
+        return setting.value
+    try:
+        return TypeAdapter(expected).validate_python(setting.value)
+    except ValidationError as error:
+        problems += [item.replace("value", key, 1) for item in sentences(error, lambda _: setting.origin)]
+        return setting.value
+
+
+def _expected_type(cls: type, key: str, own: bool) -> Any:
+    """The type of a constructor's parameter: its annotation, else that of its default where it is a number.
+
+    The first class in the MRO that names it decides. Elsewhere than in our models, `dropout=0` may
+    well mean any number.
+    """
+    for base in cls.__mro__:
+        init = vars(base).get("__init__")
+        parameters = inspect.signature(init).parameters if inspect.isfunction(init) else {}
+        if key in parameters:
+            default = parameters[key].default
+            by_default = type(default) if isinstance(default, (bool, int, float)) else None
+            if by_default is int and not own:
+                by_default = float | int
+            return _annotation(init, key) or by_default
+    return None
+
+
+def _annotation(init: Any, key: str) -> Any:
+    try:
+        return typing.get_type_hints(init).get(key)
+    except (NameError, TypeError):  # an annotation that exists only for type checkers
+        return None

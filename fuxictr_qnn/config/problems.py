@@ -1,0 +1,93 @@
+"""What pydantic found wrong, in sentences that name the place, the key, the value and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fuxictr_qnn.config.merging import Settings
+from fuxictr_qnn.data.spec import ColumnSpec, LabelSpec
+from fuxictr_qnn.errors import nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "`key: value` pairs",
+    "model_type": "`key: value` pairs",
+    "none_required": "null",
+    "literal_error": "{expected}",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "missing": "this key to be set",
+}
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: as written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def sentences(
+    error: ValidationError, origin_of: Callable[[str], str], known: Iterable[str] = ()
+) -> list[str]:
+    """One sentence a wrong key. `known` holds the names that an unknown key may have meant.
+
+    The branches of a union (text or a number) fail one by one; they become one sentence.
+    """
+    expected: dict[tuple[str, str], list[str]] = {}
+    for item in error.errors(include_url=False):
+        key, *inner = [str(part) for part in item["loc"]] or ["value"]
+        field = ".".join([key, *(part for part in inner if part.isidentifier() and part not in _TYPE_NAMES)])
+        value = "" if item["type"] == "missing" else f" = {shown(item['input'])}"
+        words = expected.setdefault((key, f"{field}{value}"), [])
+        if item["type"] == "extra_forbidden":
+            words.append(f"unknown key.{nearest(inner[-1] if inner else key, known)}")
+        else:
+            words.append("expected " + _expectation(item))
+    return [
+        f"{origin_of(key)}: {field}: {' or '.join(dict.fromkeys(words)).replace(' or expected ', ' or ')}"
+        for (key, field), words in expected.items()
+    ]
+
+
+_TYPE_NAMES = frozenset({"str", "int", "float", "bool", "list", "dict", "none"})
+
+
+def _expectation(item: Any) -> str:
+    template = EXPECTED.get(item["type"])
+    if template is None:
+        return item["msg"].removeprefix("Value error, ")
+    return template.format(**item.get("ctx", {}))
+
+
+def validated(model: type[Model], settings: Settings, problems: list[str], **fixed: Any) -> Model | None:
+    """The settings as one object of `model`; None, and sentences added to `problems`, if one is wrong."""
+    try:
+        return model(**{key: setting.value for key, setting in settings.items()}, **fixed)
+    except ValidationError as error:
+        origins = {key: setting.origin for key, setting in settings.items()}
+        place = next(iter(origins.values()), "config")
+        problems += sentences(error, lambda key: origins.get(key, place), _all_fields(model))
+        return None
+
+
+def _all_fields(model: type[BaseModel]) -> list[str]:
+    nested = {"feature_cols": ColumnSpec.model_fields, "label_col": LabelSpec.model_fields}
+    return [
+        *model.model_fields,
+        *(name for key in nested if key in model.model_fields for name in nested[key]),
+    ]

@@ -1,0 +1,32 @@
+"""From a file on disk to a batch."""
+
+from fuxictr_qnn.data.build import BuiltDataset, build_dataset
+from fuxictr_qnn.data.encoded import open_encoded
+from fuxictr_qnn.data.feature_map import load_feature_map
+from fuxictr_qnn.data.lookup import find_build
+from fuxictr_qnn.data.places import Places, find_raw_files
+from fuxictr_qnn.data.prepare import prepare
+from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec, LabelSpec
+
+__all__ = [
+    "BuiltDataset",
+    "ColumnSpec",
+    "DatasetSpec",
+    "LabelSpec",
+    "MemoryLoader",
+    "Places",
+    "build_dataset",
+    "find_build",
+    "find_raw_files",
+    "load_feature_map",
+    "open_encoded",
+    "prepare",
+]
+
+
+def __getattr__(name: str):
+    if name == "MemoryLoader":  # torch is imported only by those who load batches
+        from fuxictr_qnn.data.loaders.memory import MemoryLoader
+
+        return MemoryLoader
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

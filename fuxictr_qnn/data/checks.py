@@ -1,0 +1,100 @@
+"""Whether a dataset config makes sense, before any cell is read."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
+from fuxictr_qnn.errors import RequestError, nearest
+
+
+def check_config(spec: DatasetSpec) -> None:
+    """Refuse what FuxiCTR 2.3.10 cannot do either, and references that lead nowhere.
+
+    Raises:
+        RequestError: every problem of the config.
+    """
+    names = [column.name for column in spec.feature_cols]
+    problems = [f"column '{name}' is declared twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if not spec.label_col:
+        problems.append("label_col is not set")
+    seen: dict[str, ColumnSpec] = {}
+    for column in spec.active_columns:
+        problems += [f"column '{column.name}': {problem}" for problem in _column_problems(column, seen)]
+        seen[column.name] = column
+    if problems:
+        raise RequestError(f"{spec.source or spec.dataset_id}: {problem}" for problem in problems)
+
+
+def _column_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[str]:
+    problems = []
+    if column.category_processor is not None:
+        problems.append(
+            f"category_processor '{column.category_processor}' is not supported (FuxiCTR 2.3.10 fails on it, too): "
+            f"remove it, or bucket the values in a preprocess function"
+        )
+    if column.type == "embedding" and column.pretrain_dim is None:
+        problems.append("type embedding needs pretrain_dim, the length of its lists")
+    if column.has_vocabulary and not column.remap:
+        problems.append("remap: false works for type meta only; remove it")
+    if column.pretrained_emb and not column.has_vocabulary:
+        problems.append(f"pretrained_emb needs type categorical or sequence, not {column.type}")
+    if column.share_embedding is not None:
+        problems += _share_problems(column, before)
+    return problems
+
+
+def _share_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[str]:
+    target = before.get(column.share_embedding or "")
+    if target is None or not target.has_vocabulary:
+        known = [name for name, other in before.items() if other.has_vocabulary]
+        hint = nearest(column.share_embedding or "", known)
+        return [f"share_embedding '{column.share_embedding}' is no categorical or sequence column before it.{hint}"]
+    if target.share_embedding:
+        return [f"share_embedding '{target.name}' shares itself: name '{target.share_embedding}' instead"]
+    if column.pretrained_emb:
+        return [f"pretrained_emb belongs to the column whose embedding is shared, '{target.name}'"]
+    return []
+
+
+def check_types(spec: DatasetSpec, outputs: pl.Schema) -> None:
+    """Whether each column, after preprocessing, has values of its type.
+
+    Raises:
+        RequestError: every column that has not.
+    """
+    problems = []
+    for column in spec.active_columns:
+        dtype = outputs[column.name]
+        fits, wanted = _fit(column, dtype)
+        if not fits:
+            problems.append(f"column '{column.name}' of type {column.type} needs {wanted}, but holds {dtype}")
+    for label in spec.label_col:
+        dtype = outputs[label.name]
+        if not (dtype.is_numeric() or dtype == pl.Boolean):
+            problems.append(f"label '{label.name}' needs numbers, but holds {dtype}: declare dtype: float")
+    for column in spec.active_columns:
+        if column.share_embedding and not problems:
+            problems += _same_kind(column, outputs)
+    if problems:
+        raise RequestError(f"{spec.source or spec.dataset_id}: {problem}" for problem in problems)
+
+
+def _fit(column: ColumnSpec, dtype: pl.DataType) -> tuple[bool, str]:
+    if column.type == "numeric":
+        return dtype.is_numeric(), "numbers (dtype: float)"
+    if column.type == "embedding":
+        return isinstance(dtype, (pl.List, pl.Array)) and dtype.inner.is_numeric(), "lists of numbers (parquet)"
+    if column.type == "sequence":
+        return dtype == pl.String, "text (dtype: str) or, in parquet, lists"
+    return dtype == pl.String or dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean, "text or numbers"
+
+
+def _same_kind(column: ColumnSpec, outputs: pl.Schema) -> list[str]:
+    mine, theirs = outputs[column.name], outputs[column.share_embedding]
+    if (mine == pl.String) == (theirs == pl.String):
+        return []
+    return [
+        f"column '{column.name}' ({mine}) cannot share the embedding of '{column.share_embedding}' ({theirs}): "
+        f"text and numbers never match; declare both dtype: str"
+    ]

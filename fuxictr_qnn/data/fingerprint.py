@@ -1,0 +1,80 @@
+"""What a build depends on, as one short name."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from fuxictr_qnn.data.spec import DatasetSpec
+from fuxictr_qnn.files import write_json
+
+FORMAT_VERSION = 1  # raise it whenever the same input would be built differently
+CACHE_NAME = "content-hashes.json"
+NOT_IN_BUILD = {"source", "data_root", "train_data", "valid_data", "test_data", "group_id", "options", "rebuild_dataset"}
+
+
+class ContentHashes:
+    """SHA-256 of files, remembered by path, size and time of change beside the builds."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / CACHE_NAME
+        try:
+            self._known: dict[str, list[Any]] = json.loads(self._path.read_text())
+        except (OSError, ValueError):  # not there yet, or damaged: hash again
+            self._known = {}
+        self._changed = False
+
+    def of(self, file: Path) -> str:
+        status = file.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        entry = self._known.get(str(file))
+        if entry is not None and entry[:2] == stamp:
+            return entry[2]
+        digest = _sha256(file)
+        if time.time_ns() - status.st_mtime_ns > 2_000_000_000:  # else an edit could keep the stamp
+            self._known[str(file)] = [*stamp, digest]
+            self._changed = True
+        return digest
+
+    def save(self) -> None:
+        if self._changed:
+            write_json(self._path, self._known)
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with open(file, "rb") as source:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fingerprint(spec: DatasetSpec, contents: dict[str, list[str]]) -> str:
+    """Sixteen hex digits of the dataset config and the contents of all input files.
+
+    Args:
+        contents: hashes of the files of each split and of pretrained embeddings.
+    """
+    config = spec.model_dump(mode="json", exclude=NOT_IN_BUILD)
+    parts = {
+        "format": FORMAT_VERSION,
+        "config": config,
+        "contents": contents,
+        "feature_processor": _source_hash(spec.feature_processor),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _source_hash(feature_processor: str | None) -> str | None:
+    """The code of the preprocess functions decides ids, too."""
+    if feature_processor is None:
+        return None
+    try:
+        module = importlib.util.find_spec(feature_processor.partition(":")[0])
+        return hashlib.sha256(Path(module.origin).read_bytes()).hexdigest()
+    except (ImportError, AttributeError, TypeError, ValueError, OSError):  # said when it is loaded
+        return None

@@ -1,0 +1,1 @@
+"""Batches: classes for FuxiCTR's `data_loader` hook."""

@@ -1,0 +1,29 @@
+"""The one door to a dataset, whatever it is made from."""
+
+from __future__ import annotations
+
+from fuxictr_qnn.data.build import BuiltDataset, Log, build_dataset
+from fuxictr_qnn.data.encoded import open_encoded
+from fuxictr_qnn.data.places import Places
+from fuxictr_qnn.data.spec import DatasetSpec
+
+
+def prepare(
+    spec: DatasetSpec, places: Places, log: Log = print, *, task: str = "binary_classification"
+) -> BuiltDataset:
+    """Simulate, build, reuse or open the dataset that a config describes.
+
+    Args:
+        log: gets a line before long work.
+        task: "binary_classification" (labels 0 and 1) or "regression".
+
+    Raises:
+        RequestError: the config or its data is wrong. RunError: writing failed.
+    """
+    if not spec.rebuild_dataset or not spec.feature_cols:
+        return open_encoded(spec, places)
+    if spec.generator == "demo":
+        from fuxictr_qnn.data.demo import ensure_demo
+
+        places = ensure_demo(spec, places, log)
+    return build_dataset(spec, places, task=task, log=log)

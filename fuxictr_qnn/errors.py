@@ -1,0 +1,45 @@
+"""What can go wrong, said in one message.
+
+Two kinds only, and each has its exit code: the request or its input is wrong (2),
+or something failed while running (1).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FuxictrError(Exception):
+    """A failure that is explained by its message; a traceback adds nothing for the user."""
+
+    exit_code = 1
+
+
+class RunError(FuxictrError):
+    """The request was sound, but running it failed (a loss that is not finite, a full disk)."""
+
+    exit_code = 1
+
+
+class RequestError(FuxictrError):
+    """The request or its input is wrong. Holds every problem found, not only the first.
+
+    Args:
+        problems: one sentence or several; each names the file and key, and the remedy.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Iterable[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """` Did you mean 'a' or 'b'?` for the known names closest to `name`; empty if none is close."""
+    by_lower = {str(item).lower(): str(item) for item in known}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=count, cutoff=0.6)
+    if not close:
+        return ""
+    return " Did you mean " + " or ".join(f"'{by_lower[item]}'" for item in close) + "?"

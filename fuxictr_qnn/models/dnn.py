@@ -1,0 +1,52 @@
+"""The plain deep network on concatenated embeddings."""
+
+from __future__ import annotations
+
+from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
+
+from fuxictr_qnn.models.base import RankModel
+
+
+class DNN(RankModel):
+    r"""A multi-layer perceptron on the concatenated embeddings: :math:`\hat y = \sigma(\mathrm{MLP}(e))`.
+
+    Source: the deep part of Cheng et al., "Wide & Deep Learning", DLRS 2016.
+
+    Args:
+        feature_map: FuxiCTR's FeatureMap.
+        embedding_dim: E, unless a feature sets its own.
+        hidden_units: widths of the hidden layers.
+        hidden_activations: one name, or one a layer.
+        net_dropout: dropout after each hidden layer.
+        batch_norm: batch norm before each activation.
+        learning_rate: of the optimizer.
+        **kwargs: BaseModel's (embedding_regularizer, net_regularizer ...).
+    """
+
+    def __init__(
+        self,
+        feature_map,
+        model_id="DNN",
+        gpu=-1,
+        learning_rate=1e-3,
+        embedding_dim=10,
+        hidden_units=(400, 400, 400),
+        hidden_activations="ReLU",
+        net_dropout=0.0,
+        batch_norm=False,
+        **kwargs,
+    ):
+        super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
+        self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
+        self.mlp = MLP_Block(
+            input_dim=feature_map.sum_emb_out_dim(),
+            hidden_units=list(hidden_units),
+            hidden_activations=hidden_activations,
+            output_dim=1,
+            dropout_rates=net_dropout,
+            batch_norm=batch_norm,
+        )
+        self.finish(learning_rate, kwargs)
+
+    def logit(self, X):
+        return self.mlp(self.embedding_layer(X, flatten_emb=True))

@@ -1,0 +1,79 @@
+"""Scores of a model over a loader, and their metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from fuxictr.pytorch.models import BaseModel
+
+from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.training.metrics import evaluate_metrics
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Predictions of N rows in loader order: y_pred and y_true (N,), group ids (N,) or None."""
+
+    y_pred: np.ndarray
+    y_true: np.ndarray
+    group: np.ndarray | None
+
+
+@torch.no_grad()
+def score(model: BaseModel, loader: Iterable, amp: str | None = None) -> Scores:
+    """Run the model over a loader in evaluation mode; a model that overrides `predict` predicts so."""
+    model.eval()
+    predictions, labels, groups = [], [], []
+    group_id = model.feature_map.group_id
+    own_predict = type(model).predict is not BaseModel.predict
+    if own_predict:
+        predictions.append(torch.as_tensor(model.predict(loader)).view(-1))
+    for batch in loader:
+        if not own_predict:
+            with autocast(model, amp):
+                predictions.append(model.forward(batch)["y_pred"].float().view(-1))
+        labels.append(model.get_labels(batch).view(-1))
+        if group_id is not None:
+            groups.append(torch.as_tensor(model.get_group_id(batch)).view(-1).cpu())
+    return Scores(
+        torch.cat(predictions).cpu().double().numpy(),
+        torch.cat(labels).cpu().double().numpy(),
+        torch.cat(groups).numpy() if groups else None,
+    )
+
+
+def evaluate(
+    model: BaseModel, loader: Iterable, metrics: Sequence[str], amp: str | None = None
+) -> dict[str, float]:
+    """Metrics of the model over a loader; a model that overrides `evaluate` does it its own way.
+
+    Raises:
+        RunError: a prediction that is not finite.
+        RequestError: a metric that these labels do not define.
+    """
+    if type(model).evaluate is not BaseModel.evaluate:
+        return {name: float(value) for name, value in model.evaluate(loader, metrics=list(metrics)).items()}
+    return metrics_of(score(model, loader, amp), metrics)
+
+
+def metrics_of(scores: Scores, metrics: Sequence[str]) -> dict[str, float]:
+    """Metrics of scores, checked: see `evaluate`."""
+    if not np.isfinite(scores.y_pred).all():
+        bad = int((~np.isfinite(scores.y_pred)).sum())
+        raise RunError(f"{bad} of {len(scores.y_pred)} predictions are not finite: lower learning_rate")
+    values = evaluate_metrics(scores.y_true, scores.y_pred, metrics, scores.group)
+    undefined = [name for name, value in values.items() if np.isnan(value)]
+    if undefined:
+        raise RequestError(
+            f"{', '.join(undefined)} is not defined on this split: all its labels are "
+            f"{scores.y_true[0]:g}; use data with both classes or another metric"
+        )
+    return values
+
+
+def autocast(model: BaseModel, amp: str | None) -> torch.autocast:
+    """bfloat16 matrix products where `amp` asks for them."""
+    return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=amp == "bf16")

@@ -1,0 +1,84 @@
+"""The record of a complete run: metrics.json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from fuxictr.pytorch.models import BaseModel
+
+from fuxictr_qnn.data import BuiltDataset
+from fuxictr_qnn.training.device import device_name, peak_memory_mb
+from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.training.fit import Position
+from fuxictr_qnn.training.setup import count_parameters
+
+_PACKAGES = ("fuxictr-qnn", "fuxictr", "torch", "numpy", "polars")
+
+
+def run_record(
+    experiment: Experiment,
+    seed: int,
+    model: BaseModel,
+    built: BuiltDataset,
+    position: Position,
+    rows: int,
+    metrics: dict[str, dict[str, float]],
+) -> dict[str, Any]:
+    """Everything that metrics.json holds. `rows` are the training rows of one epoch, `metrics` by split."""
+    seconds = {
+        "build": round(built.seconds, 3),
+        "train": round(position.train_seconds, 3),
+        "evaluate": round(position.evaluate_seconds, 3),
+    }
+    epochs = position.epoch + 1 if position.batch else position.epoch
+    trained = rows * epochs
+    return {
+        "expid": experiment.expid,
+        "model": experiment.model,
+        "model_class": f"{type(model).__module__}:{type(model).__name__}",
+        "dataset_id": experiment.dataset.dataset_id,
+        "seed": seed,
+        **metrics,
+        "parameters": count_parameters(model),
+        "parameters_without_embeddings": count_parameters(model, embeddings=False),
+        "epochs": epochs,
+        "best_epoch": position.best_epoch,
+        "seconds": seconds,
+        "rows_per_second": round(trained / position.train_seconds) if position.train_seconds else None,
+        "peak_memory_mb": round(peak_memory_mb(model.device), 1),
+        "device": device_name(model.device),
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "data_fingerprint": built.fingerprint,
+        "config_digest": experiment.digest,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from the repository root
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """The commit of this package's checkout, with a plus sign for uncommitted changes."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # a wheel inside a checkout is not of it
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,149 @@
+"""The folder of one run: what the rest of the software knows about it.
+
+runs/<expid>-<digest>/seed<S>/
+    config.yaml          everything resolved; `fuxictr run --config` replays it
+    history.jsonl        a line an evaluation
+    model.pt             the best weights
+    checkpoint.pt        what --resume needs; gone when the run is complete
+    features/            feature map, vocabularies and preprocessing state of the build
+    test_scores.parquet  y_pred and y_true of the test rows, in file order
+    metrics.json         written last: a run that has it is complete
+    run.log
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+import yaml
+
+from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.files import is_writable, lock_if_free, write_bytes, write_json, write_text
+from fuxictr_qnn.training.evaluation import Scores
+from fuxictr_qnn.training.experiment import Experiment
+
+_OF_A_BUILD = ("feature_map.json", "feature_vocab.json", "preprocessing.json")
+
+
+class RunFolder:
+    """Reads and writes one run's files; every write leaves the old file or the new one."""
+
+    def __init__(self, out: Path, experiment: Experiment, seed: int):
+        self.path = out / f"{experiment.expid}-{experiment.digest}" / f"seed{seed}"
+
+    def check_writable(self) -> None:
+        """Refuse, before anything is computed, a place that cannot be written.
+
+        Raises:
+            RequestError: naming the folder.
+        """
+        if not is_writable(self.path):
+            raise RequestError(f"--out: '{self.path}' cannot be written; choose a folder that you own")
+
+    @contextmanager
+    def locked(self):
+        """Keep other processes out of this folder.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with lock_if_free(self.path / ".lock") as held:
+            if not held:
+                raise RunError(f"another process is writing '{self.path}'; wait for it or stop it")
+            yield
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """The contents of metrics.json; None while the run is not complete."""
+        file = self.path / "metrics.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a run began here and did not finish."""
+        return self.metrics is None and (self.path / "config.yaml").exists()
+
+    def clear(self) -> None:
+        """Remove what an earlier run left; metrics.json first, so that half a removal is no run."""
+        for name in ("metrics.json", "checkpoint.pt", "history.jsonl", "model.pt", "test_scores.parquet"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "features", ignore_errors=True)
+        for name in ("run.log", "config.yaml"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_config(self, experiment: Experiment, seed: int) -> None:
+        config = {"experiment": experiment.model_dump(mode="json"), "seed": seed}
+        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def link_features(self, build: Path) -> None:
+        """Keep the build's maps with the run: hard links where the file system has them."""
+        target = self.path / "features"
+        target.mkdir(exist_ok=True)
+        names = [*_OF_A_BUILD, *(file.name for file in build.glob("pretrained_*"))]
+        for name in names:
+            if not (build / name).exists():
+                continue
+            (target / name).unlink(missing_ok=True)
+            try:
+                os.link(build / name, target / name)
+            except OSError:
+                shutil.copy2(build / name, target / name)
+
+    def save_weights(self, model: torch.nn.Module) -> None:
+        self._save("model.pt", model.state_dict())
+
+    def load_weights(self, model: torch.nn.Module) -> None:
+        model.load_state_dict(self._load("model.pt"))
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        self._save("checkpoint.pt", state)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint, or None when the run was stopped before the first."""
+        return self._load("checkpoint.pt") if (self.path / "checkpoint.pt").exists() else None
+
+    def append_history(self, record: dict[str, Any]) -> None:
+        with open(self.path / "history.jsonl", "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The evaluations so far; a last line cut short by a kill is left out."""
+        file = self.path / "history.jsonl"
+        lines = file.read_text().split("\n")[:-1] if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def keep_history(self, evaluations: int) -> None:
+        """Drop the lines after a checkpoint: the resumed run writes them again."""
+        lines = [json.dumps(record) + "\n" for record in self.history[:evaluations]]
+        write_text(self.path / "history.jsonl", "".join(lines))
+
+    def write_scores(self, scores: Scores) -> None:
+        columns = {"y_pred": scores.y_pred, "y_true": scores.y_true}
+        if scores.group is not None:
+            columns["group"] = scores.group
+        buffer = io.BytesIO()
+        pl.DataFrame(columns).write_parquet(buffer)
+        write_bytes(self.path / "test_scores.parquet", buffer.getvalue())
+
+    def complete(self, metrics: dict[str, Any]) -> None:
+        """Write metrics.json, which makes the run complete; the checkpoint is no longer needed."""
+        write_json(self.path / "metrics.json", metrics)
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
+    def _save(self, name: str, value: Any) -> None:
+        buffer = io.BytesIO()
+        torch.save(value, buffer)
+        write_bytes(self.path / name, buffer.getvalue())
+
+    def _load(self, name: str) -> Any:
+        return torch.load(self.path / name, map_location="cpu", weights_only=True)

@@ -1,0 +1,101 @@
+"""From the settings of an experiment to a model and its optimizer."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from fuxictr.features import FeatureMap
+from fuxictr.pytorch.models import BaseModel
+from torch import Tensor, nn
+
+from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.models.registry import find_model
+from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.training.settings import FitSettings
+
+
+class _Float32(nn.Module):
+    """The output activation in float32, whatever precision the logit came in."""
+
+    def __init__(self, activation: nn.Module):
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, logit: Tensor) -> Tensor:
+        return self.activation(logit.float())
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch (all devices), and ask cuDNN for deterministic kernels."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic = True
+
+
+def build_model(
+    experiment: Experiment, feature_map: FeatureMap, gpu: int, model_root: Path, zoo: Path | None = None
+) -> BaseModel:
+    """The experiment's model with fresh weights on its device.
+
+    Raises:
+        RequestError: the model refuses its parameters (the message is the model's own).
+    """
+    cls = find_model(experiment.model, zoo)
+    fit = experiment.fit
+    try:
+        model = cls(
+            feature_map,
+            model_id=experiment.expid,
+            gpu=gpu,
+            task=fit.task,
+            learning_rate=fit.learning_rate,
+            optimizer=fit.optimizer,
+            loss=fit.loss,
+            metrics=list(fit.metrics),
+            monitor=fit.monitor,
+            monitor_mode=fit.monitor_mode,
+            early_stop_patience=fit.early_stop_patience,
+            eval_steps=fit.eval_steps,
+            reduce_lr_on_plateau=fit.reduce_lr_on_plateau,
+            model_root=str(model_root),
+            verbose=0,
+            **experiment.model_params,
+        )
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise RequestError(f"{experiment.expid}: {experiment.model} cannot be built: {error}") from error
+    if fit.amp:
+        model.output_activation = _Float32(model.output_activation)
+    return model
+
+
+def replace_optimizer(model: BaseModel, fit: FitSettings) -> None:
+    """Give the model its optimizer with all options, unless its class brings one of its own.
+
+    Raises:
+        RequestError: an optimizer or an option that torch does not have.
+    """
+    if type(model).compile is not BaseModel.compile:
+        return
+    name = "Adam" if fit.optimizer.lower() == "adam" else fit.optimizer
+    cls = getattr(torch.optim, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+        known = [item for item in dir(torch.optim) if item[0].isupper() and item != "Optimizer"]
+        raise RequestError(f"optimizer: {fit.optimizer} is not one of torch.optim.{nearest(name, known)}")
+    options = {"fused": True} if name in ("Adam", "AdamW") else {}
+    try:
+        model.optimizer = cls(model.parameters(), lr=fit.learning_rate, **(options | fit.optimizer_params))
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"optimizer_params: {name} refuses them: {error}") from error
+
+
+def count_parameters(model: nn.Module, embeddings: bool = True) -> int:
+    """Trainable parameters; without `embeddings` those are left out whose name contains 'embedding'."""
+    return sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (embeddings or "embedding" not in name)
+    )

@@ -1,0 +1,99 @@
+"""One training step for any FuxiCTR model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from fuxictr.pytorch.models import BaseModel
+from torch import Tensor, nn
+
+from fuxictr_qnn.errors import RunError
+from fuxictr_qnn.training.evaluation import autocast
+from fuxictr_qnn.training.regularization import Regularizer
+from fuxictr_qnn.training.settings import FitSettings
+
+_CHECK_EVERY = 100  # steps between looks at the losses, so that a GPU is not waited for at each
+
+
+def _overrides(model: BaseModel, *methods: str) -> bool:
+    return any(getattr(type(model), name) is not getattr(BaseModel, name) for name in methods)
+
+
+class TrainStep:
+    """Forward, loss, backward, L2 by gradient, one clip, update.
+
+    The arithmetic of BaseModel.train_step; a model that overrides train_step is left to do it, and
+    one that overrides compute_loss or regularization_loss keeps its own loss whole.
+    """
+
+    def __init__(self, model: BaseModel, settings: FitSettings):
+        self.model, self.settings = model, settings
+        self.own_step = _overrides(model, "train_step")
+        own_loss = _overrides(model, "compute_loss", "regularization_loss")
+        self.regularizer = None if own_loss or self.own_step else Regularizer(model)
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def __call__(self, batches: Sequence[dict[str, Tensor]]) -> Tensor:
+        """Update the weights once, from one batch or the mean gradient of several; returns the loss."""
+        if self.own_step:
+            return torch.stack([self.model.train_step(batch).detach() for batch in batches]).mean()
+        self.model.optimizer.zero_grad(set_to_none=True)
+        total: Tensor | float = 0.0
+        for batch in batches:
+            loss = self._loss(batch) / len(batches)
+            loss.backward()
+            total = total + loss.detach()
+        if self.regularizer is not None:
+            total = total + self.regularizer.add_gradients()
+        nn.utils.clip_grad_norm_(self.parameters, self.settings.max_gradient_norm)
+        self.model.optimizer.step()
+        return total
+
+    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+        with autocast(self.model, self.settings.amp):
+            outputs = self.model.forward(batch)
+        y_true = self.model.get_labels(batch)
+        if self.regularizer is None:
+            return self.model.compute_loss(outputs, y_true)
+        return self.model.add_loss(outputs, y_true)
+
+
+class LossLog:
+    """The mean training loss since the last report, and an alarm for one that is not finite."""
+
+    def __init__(self):
+        self.total, self.count = 0.0, 0
+        self._recent: list[tuple[int, Tensor]] = []
+
+    def add(self, step: int, loss: Tensor) -> None:
+        """Note the loss of a step; looked at when enough have gathered."""
+        self._recent.append((step, loss))
+        if len(self._recent) >= _CHECK_EVERY:
+            self._look()
+
+    def take(self) -> float:
+        """The mean over the steps since the last call.
+
+        Raises:
+            RunError: one of the losses is not finite; names its step.
+        """
+        self._look()
+        mean = self.total / max(1, self.count)
+        self.total, self.count = 0.0, 0
+        return mean
+
+    def _look(self) -> None:
+        if not self._recent:
+            return
+        values = torch.stack([loss for _, loss in self._recent]).double().cpu()
+        finite = torch.isfinite(values)
+        if not finite.all():
+            step = self._recent[int((~finite).nonzero()[0])][0]
+            raise RunError(
+                f"the training loss is not finite since step {step}: lower learning_rate, or look for "
+                "missing or huge values in numeric features"
+            )
+        self.total += values.sum().item()
+        self.count += len(self._recent)
+        self._recent.clear()

@@ -1,0 +1,188 @@
+"""`fuxictr run`: from arguments to run folders and a table."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from fuxictr_qnn.cli import main
+
+
+def run(*arguments: object) -> int:
+    return main(["run", "--config", "config", "--gpu", "-1", *map(str, arguments)])
+
+
+def seed_folders(shop, expid: str) -> dict[int, dict]:
+    files = shop.root.glob(f"runs/{expid}-*/seed*/metrics.json")
+    return {metrics["seed"]: metrics for metrics in (json.loads(file.read_text()) for file in files)}
+
+
+class TestRuns:
+    def test_several_experiments_and_seeds_in_one_table(self, shop, capsys):
+        assert run("--expid", "LR_shop", "QNN_shop", "--seeds", 2) == 0
+        output = capsys.readouterr().out
+        for expid in ("LR_shop", "QNN_shop"):
+            metrics = seed_folders(shop, expid)
+            assert sorted(metrics) == [7, 8]
+            assert f"{metrics[7]['test']['AUC']:.5f}" in output
+        assert output.count("mean ± sd") == 2
+        assert seed_folders(shop, "QNN_shop")[7]["model_class"] == "fuxictr_qnn.models.qnn_alpha:QNNalpha"
+
+    def test_a_complete_run_is_kept_and_force_runs_it_again(self, shop, capsys):
+        assert run("--expid", "LR_shop") == 0
+        before = seed_folders(shop, "LR_shop")
+        capsys.readouterr()
+        assert run("--expid", "LR_shop") == 0
+        assert "kept runs" in capsys.readouterr().out
+        assert seed_folders(shop, "LR_shop") == before
+        assert run("--expid", "LR_shop", "--force") == 0
+        assert "wrote runs" in capsys.readouterr().out
+        again = seed_folders(shop, "LR_shop")
+        assert again[7]["test"] == before[7]["test"] and again[7]["seconds"] != before[7]["seconds"]
+
+    def test_a_run_folder_replays_itself(self, shop):
+        assert run("--expid", "QNN_shop", "--set", "num_row=3", "--seed", 5) == 0
+        config = next(shop.root.glob("runs/QNN_shop-*/seed5/config.yaml"))
+        assert main(["run", "--config", str(config), "--out", "again", "--gpu", "-1"]) == 0
+        first = json.loads((config.parent / "metrics.json").read_text())
+        name = config.relative_to(shop.root / "runs").parent
+        second = json.loads((shop.root / "again" / name / "metrics.json").read_text())
+        assert (first["seed"], first["valid"], first["test"]) == (5, second["valid"], second["test"])
+
+    def test_set_reaches_the_run(self, shop):
+        assert run("--expid", "LR_shop", "--set", "epochs=1", "metrics=[logloss]", "monitor=logloss") == 0
+        metrics = seed_folders(shop, "LR_shop")[7]
+        assert metrics["epochs"] == 1 and list(metrics["test"]) == ["logloss"]
+
+    def test_set_of_another_key_is_another_run(self, shop):
+        assert run("--expid", "LR_shop") == run("--expid", "LR_shop", "--set", "epochs=1") == 0
+        assert len(list(shop.root.glob("runs/LR_shop-*"))) == 2
+
+
+class TestDryRun:
+    def test_shows_the_config_and_writes_nothing(self, shop, capsys):
+        before = shop.files()
+        assert run("--expid", "QNN_shop", "--dry-run", "--set", "num_row=3") == 0
+        output = capsys.readouterr().out
+        assert "num_row: 3" in output and "not built yet" in output and shop.files() == before
+
+    def test_counts_parameters_of_built_data(self, shop, capsys):
+        assert run("--expid", "QNN_shop") == 0
+        before = shop.files()
+        capsys.readouterr()
+        assert run("--expid", "QNN_shop", "--dry-run") == 0
+        parameters = seed_folders(shop, "QNN_shop")[7]["parameters"]
+        assert f"{parameters:,} parameters" in capsys.readouterr().out and shop.files() == before
+
+
+def explained(capsys, *parts: str) -> str:
+    errors = capsys.readouterr().err
+    for part in parts:
+        assert part in errors
+    assert "Traceback" not in errors
+    return errors
+
+
+class TestWrongRequests:
+    """Exit code 2, one message that names everything, and everything on disk as it was."""
+
+    def test_every_problem_of_every_experiment(self, shop, capsys):
+        before = shop.files()
+        code = run(
+            *(
+                "--expid",
+                "LR_shopp",
+                "QNN_shop",
+                "--set",
+                "num_rows=3",
+                "metrics=[AUC, loglos]",
+                "epochs=long",
+            ),
+            *("--gpu", "99", "--out", "config/dataset_config.yaml/runs", "--seeds", "0"),
+        )
+        assert code == 2 and shop.files() == before
+        errors = explained(
+            capsys, "'LR_shop'", "'num_row'", "'logloss'", "epochs = 'long'", "--gpu 99", "--out", "--seeds 0"
+        )
+        assert errors.startswith("fuxictr: 7 problems\n")
+
+    @pytest.mark.parametrize(
+        ("key", "parts"),
+        [
+            ("model=QNNalfa", ["QNNalfa", "'QNNalpha'"]),
+            ("dataset_id=shopp", ["'shopp'", "'shop'"]),
+            ("embedding_dim=four", ["embedding_dim", "a whole number"]),
+            ("metrics=[gAUC]", ["group_id"]),
+            ("num_layers=!!python/object/apply:os.getcwd []", ["tag"]),
+            ("embedding_regularizer=__import__('os').getcwd()", ["embedding_regularizer", "l1_l2"]),
+            ("num_heads=3", ["num_heads"]),
+            ("group_id=usr", ["group_id", "'user'"]),
+            ("use_features=[user, itme]", ["use_features", "'item'"]),
+            ("optimizer=adamm", ["optimizer", "'Adam'"]),
+        ],
+    )
+    def test_config(self, shop, capsys, key, parts):
+        assert run("--expid", "QNN_shop", "--set", key) == 2
+        explained(capsys, *parts)
+        assert not (shop.root / "runs").exists()
+
+    def test_missing_data(self, shop, capsys):
+        shutil.rmtree(shop.root / "data")
+        before = shop.files()
+        assert run("--expid", "LR_shop") == 2 and shop.files() == before
+        errors = explained(capsys, "train_data", "valid_data", "test_data", "--data-root")
+        assert str(shop.root / "data" / "shop" / "train.csv") in errors
+
+    def test_an_unfinished_run_wants_a_decision(self, shop, capsys):
+        assert run("--expid", "LR_shop") == 0
+        folder = next(shop.root.glob("runs/LR_shop-*/seed7"))
+        (folder / "metrics.json").unlink()
+        assert run("--expid", "LR_shop") == 2
+        explained(capsys, "--resume", "--force")
+        assert run("--expid", "LR_shop", "--resume") == 0
+        assert (folder / "metrics.json").exists()
+
+    def test_arguments_that_exclude_each_other(self, capsys):
+        for arguments in (
+            ["--seed", "1", "--seeds", "2"],
+            ["--resume", "--force"],
+            ["--amp", "fp8"],
+            ["--what"],
+        ):
+            with pytest.raises(SystemExit) as caught:
+                main(["run", *arguments])
+            assert caught.value.code == 2
+
+
+class TestFailures:
+    def test_a_failure_while_running_is_1(self, shop, capsys):
+        assert run("--expid", "QNN_shop", "--set", "learning_rate=1e30", "epochs=50", "batch_norm=true") == 1
+        explained(capsys, "finite")
+        assert not list(shop.root.glob("runs/*/*/metrics.json"))
+
+    @pytest.mark.parametrize(("debug", "code"), [([], 1), (["--debug"], None)])
+    def test_a_bug_shows_its_traceback_with_debug_only(self, shop, capsys, monkeypatch, debug, code):
+        import fuxictr_qnn.training.run as training
+
+        def broken(*_, **__):
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(training, "prepare", broken)
+        if debug:
+            with pytest.raises(ZeroDivisionError):
+                run("--expid", "LR_shop", *debug)
+        else:
+            assert run("--expid", "LR_shop") == code
+            explained(capsys, "ZeroDivisionError: a bug", "--debug")
+
+    def test_an_interrupt_is_one_line(self, shop, capsys, monkeypatch):
+        import fuxictr_qnn.training.run as training
+
+        def interrupted(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(training, "prepare", interrupted)
+        assert run("--expid", "LR_shop") == 130
+        assert len(explained(capsys, "--resume").splitlines()) == 1

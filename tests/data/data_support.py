@@ -1,0 +1,99 @@
+"""What the tests of the data room share: specs from configs, small datasets, FuxiCTR's own build."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+
+from fuxictr_qnn.data import ColumnSpec, DatasetSpec, LabelSpec, Places
+
+ROOT = Path(__file__).parents[2]
+EVERYTHING = SimpleNamespace(embedding_dim=4, use_features=None, feature_specs=None)
+
+
+def quiet(message: str) -> None:
+    """A log that nobody reads."""
+
+
+def config_of(dataset_id: str) -> dict[str, Any]:
+    """A shipped dataset config as plain data."""
+    return yaml.safe_load((ROOT / "data_configs" / f"{dataset_id}.yaml").read_text())[dataset_id]
+
+
+def make_spec(dataset_id: str, config: dict[str, Any]) -> DatasetSpec:
+    config = dict(config)
+    columns = []
+    for entry in config.pop("feature_cols", []):
+        names = entry["name"] if isinstance(entry["name"], list) else [entry["name"]]
+        columns += [ColumnSpec(**{**entry, "name": name}) for name in names]
+    labels = config.pop("label_col")
+    labels = [LabelSpec(**label) for label in (labels if isinstance(labels, list) else [labels])]
+    return DatasetSpec(dataset_id=dataset_id, feature_cols=columns, label_col=labels, **config)
+
+
+def small_frame(rows: int, seed: int) -> pl.DataFrame:
+    """User, item, a number and a label; about one cell in ten is empty."""
+    rng = np.random.default_rng(seed)
+    return pl.DataFrame(
+        {
+            "user": [f"u{x}" if x else None for x in rng.integers(0, 10, rows)],
+            "item": rng.zipf(1.5, rows) % 50,
+            "price": rng.normal(10, 3, rows).round(3),
+            "label": rng.integers(0, 2, rows),
+        }
+    )
+
+
+SMALL = {
+    "train_data": "train.csv",
+    "valid_data": "valid.csv",
+    "test_data": "test.csv",
+    "feature_cols": [
+        {"name": "user", "dtype": "str", "type": "categorical"},
+        {"name": "item", "dtype": "int", "type": "categorical", "min_categr_count": 2},
+        {"name": "price", "dtype": "float", "type": "numeric", "normalizer": "StandardScaler"},
+    ],
+    "label_col": {"name": "label", "dtype": "float"},
+}
+
+
+def write_small(folder: Path, rows: int = 200) -> Places:
+    """The files of SMALL under a data root; returns the places that find them."""
+    folder = folder / "small"
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, split in enumerate(("train", "valid", "test")):
+        small_frame(rows if split == "train" else rows // 4, seed).write_csv(folder / f"{split}.csv")
+    return Places(data_root=folder.parent)
+
+
+def small_spec(**changes: Any) -> DatasetSpec:
+    return make_spec("small", {**SMALL, **changes})
+
+
+FUXICTR_BUILD = """
+import json, sys, importlib
+from fuxictr.preprocess import FeatureProcessor, build_dataset
+for params in json.load(open(sys.argv[1])):
+    module, _, name = (params.pop("feature_processor", None) or "").partition(":")
+    cls = getattr(importlib.import_module(module), name) if module else FeatureProcessor
+    build_dataset(cls(**params), **params)
+"""
+
+
+def build_with_fuxictr(jobs: list[dict[str, Any]], scratch: Path) -> None:
+    """FuxiCTR's own build of several datasets, in one process, so that Ray starts once."""
+    (scratch / "jobs.json").write_text(json.dumps(jobs))
+    (scratch / "build.py").write_text(FUXICTR_BUILD)
+    command = [sys.executable, str(scratch / "build.py"), str(scratch / "jobs.json")]
+    environment = {**os.environ, "RAY_TMPDIR": "/tmp"} if os.name == "posix" else None
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]

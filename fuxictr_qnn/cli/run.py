@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     with log_to_stdout():
         results = [result for item in loaded for result in _run_seeds(item, args)]
-    best = _best_possible(loaded, args)
+    best = _best_possible(loaded)
     console.print(results_table([result.metrics for result in results], best))
     for result in results:
         console.print(f"{'kept' if result.reused else 'wrote'} {result.folder}", soft_wrap=True)
@@ -118,7 +118,7 @@ def _checked(args: argparse.Namespace) -> list[Loaded]:
     return loaded
 
 
-def _best_possible(loaded: list[Loaded], args: argparse.Namespace) -> dict[str, float] | None:
+def _best_possible(loaded: list[Loaded]) -> dict[str, float] | None:
     """The test metrics of the true click probabilities, where all experiments share data that knows them."""
     datasets = {item.experiment.dataset.dataset_id: item.experiment.dataset for item in loaded}
     if len(datasets) > 1 or not next(iter(datasets.values())).generator:

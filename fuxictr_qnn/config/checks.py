@@ -78,26 +78,31 @@ def check_feature_use(features: Settings, problems: list[str]) -> None:
 
 
 def check_fit(fit: Settings, dataset: DatasetSpec | None, problems: list[str]) -> None:
-    """Metric names, what is monitored, the loss; group metrics want a group_id. Changes `fit` in place."""
+    """Metric names, what is monitored, loss and optimizer; one label, and a group_id for group metrics.
+
+    Metric names are written out in place.
+    """
     metrics = _metrics(fit, problems)
     _check_monitor(fit, metrics, problems)
+    if dataset is not None and len(dataset.label_col) > 1:
+        named = ", ".join(label.name for label in dataset.label_col)
+        problems.append(f"{dataset.source}: label_col names {named}: models here learn one label, choose one")
     grouped = [name for name in metrics if grammar.needs_groups(name)]
     if grouped and dataset is not None and dataset.group_id is None:
         problems.append(
             f"{dataset.source}: {', '.join(grouped)} need group_id, the column that names the groups"
         )
     _check_optimizer(fit, problems)
+    _check_loss(fit, problems)
+
+
+def _check_loss(fit: Settings, problems: list[str]) -> None:
+    """One of LOSSES; FuxiCTR would evaluate any other text."""
     loss = fit.get("loss")
-    if (
-        loss
-        and isinstance(loss.value, str)
-        and loss.value not in LOSSES
-        and not grammar.is_dotted_path(loss.value)
-    ):
+    if loss and isinstance(loss.value, str) and loss.value not in LOSSES:
         known = ", ".join(LOSSES)
         problems.append(
-            f"{loss.origin}: loss = {shown(loss.value)}: expected {known} or package.module:function."
-            f"{nearest(loss.value, LOSSES)}"
+            f"{loss.origin}: loss = {shown(loss.value)}: expected {known}.{nearest(loss.value, LOSSES)}"
         )
 
 

@@ -42,11 +42,12 @@ IGNORED = {
     "data_block_size": "a build streams what does not fit",
     "partition_block_size": "a build streams what does not fit",
     "streaming": "a build streams what does not fit",
-    "dataset_config": "the dataset_id names the dataset",
 }
 IGNORED_IN_COLUMNS = {"quote_char": "CSV is read with standard quotes"}
-# Falsy is what every published config says, so nobody needs to be told.
+# Off (null, false, 0) is what published configs say; nobody needs to be told.
 SILENT_IF_OFF = frozenset({"debug_mode", "pickle_feature_encoder", "use_hdf5", "streaming"})
+# Options that nothing here has: off they mean nothing, on they are unknown keys.
+ONLY_OFF = frozenset({"feature_config", "embedding_dropout", "embedding_hooks", "valid_size", "test_size"})
 
 
 def translate(settings: Settings) -> tuple[Settings, list[str]]:
@@ -64,6 +65,8 @@ def translate(settings: Settings) -> tuple[Settings, list[str]]:
         elif key in IGNORED:
             if setting.value or key not in SILENT_IF_OFF:
                 said.append(f"{key} has no effect ({IGNORED[key]})")
+        elif key in ONLY_OFF and not setting.value:
+            continue
         elif key == "feature_cols":
             kept[key] = _translate_columns(setting, said)
         else:

@@ -61,11 +61,11 @@ def load_experiment(
         spec = validated(DatasetSpec, dataset, problems, source=_dataset_file(settings, entry))
     check_fit(fit, spec, problems)
     check_feature_use(features, problems)
-    fit_settings = validated(FitSettings, fit, problems)
-    use = validated(FeatureUse, features, problems)
     model = _text(settings, "model", entry, problems)
     named = Setting(model, settings["model"].origin) if model else None
     model_params = check_model_params(named, params, features, zoo, problems, notes) if named else {}
+    fit_settings = validated(FitSettings, fit, problems)
+    use = validated(FeatureUse, features, problems)
     if problems or spec is None or fit_settings is None or use is None:
         raise RequestError(problems)
     experiment = Experiment(
@@ -132,7 +132,7 @@ def _seed(settings: Settings, problems: list[str]) -> int:
 def _text(settings: Settings, key: str, entry: Entry, problems: list[str]) -> str | None:
     setting = settings.get(key)
     if setting is None or setting.value in (None, "", "TBD"):
-        problems.append(f"{entry.file}, {entry.name}: {key} is not set")
+        problems.append(f"{entry.file}, {entry.name}: {key} is not set; `--set {key}=NAME` does it, too")
         return None
     return str(setting.value)
 

@@ -42,21 +42,29 @@ def check_model_params(
     accepted, takes_any = constructor_keys(cls)
     accepted -= GIVEN_BY_TRAINING
     lenient = takes_any and not is_own(cls)
-    checked = {}
-    for key, setting in params.items():
-        if key not in accepted and not lenient:
-            problems.append(
-                f"{setting.origin}: {key} = {shown(setting.value)}: {_unknown(key, model.value, accepted)}"
-            )
-            continue
-        if key not in accepted:
-            notes.append(
-                f"{setting.origin}: {key} is no parameter of {model.value}; it is passed on as it is"
-            )
-        checked[key] = _checked_value(_expected_type(cls, key, is_own(cls)), key, setting, problems)
-    if "embedding_dim" in accepted and "embedding_dim" in features:
-        checked["embedding_dim"] = features["embedding_dim"].value
+    unknown = [key for key in params if key not in accepted]
+    if lenient and unknown:
+        notes.append(f"{model.value} names no parameter {', '.join(unknown)}; passed on as it is")
+    for key in [] if lenient else unknown:
+        place = f"{params[key].origin}: {key} = {shown(params[key].value)}"
+        problems.append(f"{place}: {_unknown(key, model.value, accepted)}")
+    checked = {
+        key: _checked_value(_expected_type(cls, key, is_own(cls)), key, setting, problems)
+        for key, setting in params.items()
+        if lenient or key in accepted
+    }
+    if "embedding_dim" in accepted:
+        checked["embedding_dim"] = _embedding_dim(cls, features)
     return checked
+
+
+def _embedding_dim(cls: type, features: Settings) -> Any:
+    """The model's embedding_dim; where no config sets it, its default, which the feature map needs, too."""
+    if "embedding_dim" not in features:
+        default = _parameter(cls, "embedding_dim")[1].default
+        value = None if default is inspect.Parameter.empty else default
+        features["embedding_dim"] = Setting(value, f"default of {cls.__name__}")
+    return features["embedding_dim"].value
 
 
 def _unknown(key: str, model: str, accepted: set[str]) -> str:
@@ -80,19 +88,25 @@ def _checked_value(expected: Any, key: str, setting: Setting, problems: list[str
 def _expected_type(cls: type, key: str, own: bool) -> Any:
     """The type of a constructor's parameter: its annotation, else that of its default where it is a number.
 
-    The first class in the MRO that names it decides. Elsewhere than in our models, `dropout=0` may
-    well mean any number.
+    Elsewhere than in our models, `dropout=0` may well mean any number.
     """
+    init, parameter = _parameter(cls, key)
+    if parameter is None:
+        return None
+    by_default = type(parameter.default) if isinstance(parameter.default, (bool, int, float)) else None
+    if by_default is int and not own:
+        by_default = float | int
+    return _annotation(init, key) or by_default
+
+
+def _parameter(cls: type, key: str) -> tuple[Any, inspect.Parameter | None]:
+    """The constructor that names `key`, and its parameter; the first class in the MRO that has it."""
     for base in cls.__mro__:
         init = vars(base).get("__init__")
         parameters = inspect.signature(init).parameters if inspect.isfunction(init) else {}
         if key in parameters:
-            default = parameters[key].default
-            by_default = type(default) if isinstance(default, (bool, int, float)) else None
-            if by_default is int and not own:
-                by_default = float | int
-            return _annotation(init, key) or by_default
-    return None
+            return init, parameters[key]
+    return None, None
 
 
 def _annotation(init: Any, key: str) -> Any:

@@ -54,7 +54,8 @@ def read_expids(config: Path | None) -> dict[str, Entry]:
 
 def find_dataset(dataset_id: str, folder: Path) -> Entry:
     """A dataset's entry: from the config directory's own dataset_config, else from data_configs/."""
-    known = read_datasets(folder)
+    own = _unique(_entries(_yaml_files(folder, "dataset_config")))
+    known = own if dataset_id in own else read_datasets(folder)
     if dataset_id not in known:
         raise RequestError(
             f"dataset '{dataset_id}' is neither in {folder}/dataset_config.yaml (or dataset_config/*.yaml) "
@@ -65,7 +66,7 @@ def find_dataset(dataset_id: str, folder: Path) -> Entry:
 
 def read_datasets(folder: Path | None = None) -> dict[str, Entry]:
     """Every dataset that a config directory can name; its own entries come before the installed ones."""
-    own = [] if folder is None else _yaml_files(folder, "dataset_config")
+    own = _yaml_files(folder, "dataset_config") if folder else []
     installed = sorted(shipped("data_configs").glob("*.yaml"))
     return _unique(_entries(installed)) | _unique(_entries(own))
 

@@ -15,7 +15,7 @@ from fuxictr_qnn.data.preprocessing import Preprocessing
 from fuxictr_qnn.data.reading import RawFiles
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.survey import Moments, preprocess
-from fuxictr_qnn.data.vocabulary import PAD, Lookup, Vocabulary
+from fuxictr_qnn.data.vocabulary import PAD, Lookup, Vocabulary, split_tokens
 from fuxictr_qnn.errors import RequestError
 
 Encoder = Callable[[pl.Series], pa.Array]
@@ -91,17 +91,17 @@ def _vectors(values: pl.Series, column: ColumnSpec) -> pa.Array:
     """A list of `pretrain_dim` numbers a row."""
     if not values.list.len().eq_missing(column.pretrain_dim).all():
         raise _Misfit(f"column '{column.name}' has a row without {column.pretrain_dim} numbers (pretrain_dim)")
-    numbers = values.explode().cast(pl.Float32).to_numpy()
+    numbers = pl.from_arrow(values.cast(pl.List(pl.Float32)).to_arrow().flatten()).to_numpy()
     return _lists(numbers.reshape(len(values), -1))
 
 
 def _sequences(values: pl.Series, column: ColumnSpec, lookup: Lookup, max_len: int) -> pa.Array:
-    """Ids padded and cut at the configured side; empty tokens are padding."""
-    lists = values.str.split(column.splitter)
-    lengths = lists.list.len().to_numpy().astype(np.int64)
-    tokens = lists.explode()
+    """Ids padded and cut at the configured side; a token that is the missing value is padding."""
+    tokens, lengths = split_tokens(values, column.splitter)
+    ids = lookup(tokens)
     na_value = "" if column.fill_na is None else column.fill_na
-    ids = np.where((tokens == na_value).to_numpy(), PAD, lookup(tokens)) if isinstance(na_value, str) else lookup(tokens)
+    if isinstance(na_value, str):
+        ids[(tokens == na_value).to_numpy()] = PAD
     ends = np.cumsum(lengths)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(ids)) - np.repeat(ends - lengths, lengths)

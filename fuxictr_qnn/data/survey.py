@@ -11,7 +11,7 @@ import polars as pl
 from fuxictr_qnn.data.preprocessing import Preprocessing
 from fuxictr_qnn.data.reading import Block, RawFiles
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
-from fuxictr_qnn.data.vocabulary import Counts
+from fuxictr_qnn.data.vocabulary import Counts, split_tokens
 from fuxictr_qnn.errors import RequestError
 
 
@@ -127,9 +127,9 @@ def _check_label(name: str, values: pl.Series, block: Block, split: str, found: 
 def _count(column: ColumnSpec, values: pl.Series, found: Survey) -> None:
     name = column.name
     if column.type == "sequence":
-        tokens = values.str.split(column.splitter)
-        found.longest[name] = max(found.longest.get(name, 0), int(tokens.list.len().max()))
-        found.counts.setdefault(name, Counts()).add(tokens.explode())
+        tokens, lengths = split_tokens(values, column.splitter)
+        found.longest[name] = max(found.longest.get(name, 0), int(lengths.max()))
+        found.counts.setdefault(name, Counts()).add(tokens)
     elif column.type == "categorical" or (column.type == "meta" and column.remap):
         found.counts.setdefault(name, Counts()).add(values)
     elif column.type == "numeric" and column.normalizer:

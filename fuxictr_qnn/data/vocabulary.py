@@ -143,6 +143,13 @@ class Lookup:
         return values.hash(self._seed).to_numpy() if self._is_text else values.to_numpy()
 
 
+def split_tokens(texts: pl.Series, splitter: str) -> tuple[pl.Series, np.ndarray]:
+    """The tokens of all texts one after another, and how many each text has."""
+    lists = texts.str.split(splitter)
+    tokens = pl.from_arrow(lists.to_arrow().flatten())
+    return tokens, lists.list.len().to_numpy().astype(np.int64)
+
+
 def pretrained_keys(file: Path, dtype: str) -> pl.Series:
     """The array `key` of a pretrained embedding (.npz, .h5 or .parquet) as str, int or float.
 

@@ -8,6 +8,7 @@ whether it was positive and kept.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,22 @@ _CHUNK_ELEMENTS = 1 << 18
 def _chunks(z: Tensor) -> range:
     rows = z.shape[0] if z.device.type != "cpu" else max(1, _CHUNK_ELEMENTS // max(1, z[0].numel()))
     return range(0, z.shape[0], max(1, rows))
+
+
+def _masked(values: Tensor, mask: Tensor, out: Tensor) -> None:
+    """out = values * mask. On the CPU by NumPy, which needs no float copy of a boolean mask."""
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        np.multiply(values.numpy(), mask.numpy(), out=out.numpy())
+    else:
+        torch.mul(values, mask, out=out)
+
+
+def _and_positive(mask: Tensor, values: Tensor) -> None:
+    """mask &= values > 0, in place."""
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        np.logical_and(mask.numpy(), np.greater(values.numpy(), 0), out=mask.numpy())
+    else:
+        mask.logical_and_(values > 0)
 
 
 class _PooledRows(torch.autograd.Function):
@@ -40,15 +57,14 @@ class _PooledRows(torch.autograd.Function):
         for start in chunks:
             z_BMD = z[start : start + chunks.step]
             part = buffer[: z_BMD.shape[0]]
-            positive = z_BMD > 0 if relu and dropout > 0 else None
             for mask, s in zip(masks, sums, strict=True) if masks else [(None, sums[0])]:
                 if mask is None:
                     torch.sum(z_BMD, dim=1, out=s[start : start + chunks.step])
                     continue
                 kept = mask[start : start + chunks.step]
-                if positive is not None:
-                    kept.logical_and_(positive)
-                torch.mul(z_BMD, kept, out=part)
+                if relu and dropout > 0:
+                    _and_positive(kept, z_BMD)
+                _masked(z_BMD, kept, out=part)
                 torch.sum(part, dim=1, out=s[start : start + chunks.step])
         if keep != 1.0:
             for s in sums:
@@ -73,10 +89,10 @@ class _PooledRows(torch.autograd.Function):
         for start in chunks:
             stop = start + chunks.step
             out = dz[start:stop]
-            torch.mul(scaled[0][start:stop].unsqueeze(1), masks[0][start:stop], out=out)
+            _masked(scaled[0][start:stop].unsqueeze(1), masks[0][start:stop], out=out)
             for grad, mask in zip(scaled[1:], masks[1:], strict=True):
                 part = buffer[: out.shape[0]]
-                torch.mul(grad[start:stop].unsqueeze(1), mask[start:stop], out=part)
+                _masked(grad[start:stop].unsqueeze(1), mask[start:stop], out=part)
                 out.add_(part)
         return dz, None, None, None
 

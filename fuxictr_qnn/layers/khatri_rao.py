@@ -163,14 +163,16 @@ class KhatriRaoLayer(nn.Module):
         if not isinstance(self.linear, nn.Linear) or x.shape[0] < 2:
             return self._projection(x, x_heads, count)
         if self.bn is None:
-            return _affine(x, self.linear.weight, self.linear.bias)
-        mean, var = (
-            self._statistics(x, count) if self.training else (self.bn.running_mean, self.bn.running_var)
-        )
+            return F.linear(x, self.linear.weight, self.linear.bias)
+        if self.training:
+            with torch.autocast(x.device.type, enabled=False):  # statistics stay in full precision
+                mean, var = self._statistics(x, count)
+        else:
+            mean, var = self.bn.running_mean, self.bn.running_var
         scale = self.bn.weight * torch.rsqrt(var + self.bn.eps)
         weight = self.linear.weight * scale.unsqueeze(1)
         bias = torch.addcmul(self.bn.bias, scale, self.linear.bias - mean)
-        return _affine(x, weight, bias)
+        return F.linear(x, weight, bias)
 
     def _statistics(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Mean and variance over the batch of W x + b, from those of x: W mean + b, diag(W Cov W^T)."""
@@ -237,11 +239,6 @@ class KhatriRaoLayer(nn.Module):
             f"num_rows={self.num_rows}, num_heads={self.num_heads}, num_fields={self.num_fields}, "
             f"head_layout={self.head_layout!r}"
         )
-
-
-def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x W^T + b as one product with a column of ones, which spares writing b to every row first."""
-    return F.pad(x, (0, 1), value=1.0) @ torch.cat([weight, bias.unsqueeze(1)], dim=1).t()
 
 
 def _check(

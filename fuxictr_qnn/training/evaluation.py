@@ -34,7 +34,7 @@ def score(model: BaseModel, loader: Iterable, amp: str | None = None) -> Scores:
     for batch in loader:
         if not own_predict:
             with autocast(model, amp):
-                predictions.append(model.forward(batch)["y_pred"].float().view(-1))
+                predictions.append(model.forward(batch)["y_pred"].view(-1))
         labels.append(model.get_labels(batch).view(-1))
         if group_id is not None:
             groups.append(torch.as_tensor(model.get_group_id(batch)).view(-1).cpu())

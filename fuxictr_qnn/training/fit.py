@@ -93,7 +93,7 @@ class Fit:
         while group := list(itertools.islice(batches, self.settings.accumulate_steps)):
             self.model._batch_index = position.batch
             self.model._total_steps = position.step + len(group)
-            loss = self.train_step(group)
+            loss = self._step(group)
             self.average.after_step(self.model)
             before, position.step = position.step, position.step + len(group)
             position.batch += len(group)
@@ -108,6 +108,13 @@ class Fit:
                 return
         position.train_seconds += time.perf_counter() - clock
         position.epoch, position.batch = position.epoch + 1, 0
+
+    def _step(self, group: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        try:
+            return self.train_step(group)
+        except RuntimeError:
+            self.losses.check()  # torch refuses NaN inputs: the loss before explains it better
+            raise
 
     def _batches(self) -> Iterator:
         """The rest of this epoch's batches."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,4 +147,11 @@ class RunFolder:
         write_bytes(self.path / name, buffer.getvalue())
 
     def _load(self, name: str) -> Any:
-        return torch.load(self.path / name, map_location="cpu", weights_only=True)
+        """Plain data only: a file that holds pickled code is refused, never run."""
+        try:
+            return torch.load(self.path / name, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise RequestError(
+                f"'{self.path / name}' cannot be read as weights ({type(error).__name__}): it is damaged or "
+                "not ours; --force starts anew"
+            ) from error

@@ -17,7 +17,7 @@ from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.settings import FitSettings
 
 
-class _Float32(nn.Module):
+class Float32(nn.Module):
     """The output activation in float32, whatever precision the logit came in."""
 
     def __init__(self, activation: nn.Module):
@@ -68,7 +68,7 @@ def build_model(
     except (ValueError, TypeError, NotImplementedError) as error:
         raise RequestError(f"{experiment.expid}: {experiment.model} cannot be built: {error}") from error
     if fit.amp:
-        model.output_activation = _Float32(model.output_activation)
+        model.output_activation = Float32(model.output_activation)
     return model
 
 

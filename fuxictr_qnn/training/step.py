@@ -70,7 +70,7 @@ class LossLog:
         """Note the loss of a step; looked at when enough have gathered."""
         self._recent.append((step, loss))
         if len(self._recent) >= _CHECK_EVERY:
-            self._look()
+            self.check()
 
     def take(self) -> float:
         """The mean over the steps since the last call.
@@ -78,12 +78,13 @@ class LossLog:
         Raises:
             RunError: one of the losses is not finite; names its step.
         """
-        self._look()
+        self.check()
         mean = self.total / max(1, self.count)
         self.total, self.count = 0.0, 0
         return mean
 
-    def _look(self) -> None:
+    def check(self) -> None:
+        """Look at the losses that have gathered; raises as `take` does."""
         if not self._recent:
             return
         values = torch.stack([loss for _, loss in self._recent]).double().cpu()

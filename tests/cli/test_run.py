@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from fuxictr_qnn.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: object) -> int:
@@ -59,6 +67,79 @@ class TestRuns:
     def test_set_of_another_key_is_another_run(self, shop):
         assert run("--expid", "LR_shop") == run("--expid", "LR_shop", "--set", "epochs=1") == 0
         assert len(list(shop.root.glob("runs/LR_shop-*"))) == 2
+
+
+ZOO_MODEL = """
+from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
+from fuxictr.pytorch.models import BaseModel
+
+
+class Tiny(BaseModel):
+    def __init__(self, feature_map, model_id="Tiny", gpu=-1, learning_rate=1e-3, embedding_dim=10,
+                 hidden_units=[64], **kwargs):
+        super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
+        self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
+        width = feature_map.sum_emb_out_dim()
+        self.mlp = MLP_Block(input_dim=width, output_dim=1, hidden_units=hidden_units)
+        self.compile(kwargs["optimizer"], kwargs["loss"], learning_rate)
+        self.reset_parameters()
+        self.model_to_device()
+
+    def forward(self, inputs):
+        emb = self.embedding_layer(self.get_inputs(inputs), flatten_emb=True)
+        return {"y_pred": self.output_activation(self.mlp(emb))}
+"""
+
+
+class TestFuxiCTRsFolders:
+    def test_encoded_data_without_columns(self, shop):
+        assert run("--expid", "QNN_shop") == 0
+        build = next(shop.root.glob("data/shop/built-*"))
+        shutil.copytree(build, shop.root / "encoded" / "shop")
+        shutil.rmtree(shop.root / "data")
+        keys = {f"{split}_data": f"../encoded/shop/{split}.parquet" for split in ("train", "valid", "test")}
+        keys |= {"data_root": "../encoded/", "data_format": "parquet", "rebuild_dataset": False}
+        (shop.config / "dataset_config.yaml").write_text(yaml.safe_dump({"shop": keys}))
+        assert run("--expid", "QNN_shop", "--out", "from_encoded") == 0
+        raw = json.loads(next(shop.root.glob("runs/QNN_shop-*/seed7/metrics.json")).read_text())
+        encoded = json.loads(next(shop.root.glob("from_encoded/QNN_shop-*/seed7/metrics.json")).read_text())
+        assert encoded["test"] == raw["test"]
+
+    def test_a_model_of_a_checkout(self, shop, capsys):
+        source = shop.root / "zoo" / "Tiny" / "src"
+        source.mkdir(parents=True)
+        (source / "Tiny.py").write_text(ZOO_MODEL)
+        arguments = ["model=Tiny", "hidden_units=[8]", "their_key=3"]
+        assert run("--expid", "LR_shop", "--zoo", "zoo", "--set", *arguments) == 0
+        assert "Tiny names no parameter their_key" in capsys.readouterr().out
+        assert seed_folders(shop, "LR_shop")[7]["model_class"].endswith(":Tiny")
+
+
+class TestInterrupted:
+    def test_goes_on_where_it_stopped(self, shop):
+        arguments = ["run", "--config", "config", "--gpu", "-1", "--expid", "QNN_shop"]
+        arguments += ["--set", "epochs=40", "early_stop_patience=40", "learning_rate=1e-4"]
+        command = [sys.executable, "-m", "fuxictr_qnn", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            for line in process.stdout:  # plain lines, as they happen
+                if line.startswith("epoch 3/40"):
+                    break
+            process.send_signal(signal.SIGINT)
+            errors = process.communicate(timeout=60)[1]
+        assert process.returncode == 130 and errors.count("\n") == 1 and "--resume" in errors
+        assert not list(shop.root.glob("runs/*/*/metrics.json"))
+
+        assert main([*arguments, "--resume"]) == 0
+        assert main([*arguments, "--out", "uninterrupted"]) == 0
+        resumed, whole = (
+            json.loads(next(shop.root.glob(f"{out}/*/seed7/metrics.json")).read_text())
+            for out in ("runs", "uninterrupted")
+        )
+        for key in ("valid", "test", "epochs", "best_epoch"):
+            assert resumed[key] == whole[key]
 
 
 class TestDryRun:

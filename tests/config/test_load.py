@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from fuxictr_qnn.config import list_datasets, list_expids, load_experiment
+from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.paths import shipped
 
@@ -70,7 +71,7 @@ class TestPrecedence:
     def test_base_below_expid(self, tmp_path):
         experiment, seed, notes, folder = load_experiment("A", write(tmp_path / "config"))
         assert (experiment.fit.epochs, experiment.fit.learning_rate, seed) == (8, 1e-3, 7)
-        assert experiment.model_params == {"num_row": 3}
+        assert experiment.model_params == {"num_row": 3, "embedding_dim": 10}
         assert folder == tmp_path / "config" and notes == []
 
     def test_dataset_above_expid_and_set_above_all(self, tmp_path):
@@ -135,7 +136,7 @@ class TestOldKeys:
             assert key in notes[0]
 
     def test_what_every_config_carries_is_no_news(self, tmp_path):
-        config = write(tmp_path, *with_lines("debug_mode: False\npickle_feature_encoder: False"))
+        config = write(tmp_path, *with_lines("debug_mode: False\nfeature_config: null\nembedding_dropout: 0"))
         assert load_experiment("A", config).notes == []
 
     def test_the_new_name_wins(self, tmp_path):
@@ -151,9 +152,13 @@ class TestModels:
         assert experiment.features.embedding_dim == 4
         assert experiment.fit.monitor_weights == {"AUC": 1.0, "logloss": -1.0}
 
+    def test_the_feature_map_knows_the_models_default_embedding_dim(self, tmp_path):
+        experiment = load_experiment("A", write(tmp_path)).experiment
+        assert experiment.features.embedding_dim == experiment.model_params["embedding_dim"] == 10
+
     def test_an_alias_of_the_authors(self, tmp_path):
         config = write(tmp_path, MODEL.replace("model: QNNalpha", "model: QNN_alpha"))
-        assert load_experiment("A", config).experiment.model_params == {"num_row": 3}
+        assert load_experiment("A", config).experiment.model_params["num_row"] == 3
 
     def test_a_class_from_elsewhere_may_take_any_key(self, tmp_path):
         model = MODEL.replace("model: QNNalpha", "model: 'fuxictr.pytorch.models:BaseModel'")
@@ -208,6 +213,8 @@ WRONG_LINES = {
     "loss: binary_crossentropi": ("loss", "'binary_crossentropy'"),
     "loss: __import__('os').system('id')": ("loss", "expected"),
     "embedding_regularizer: much": ("embedding_regularizer = 'much'", "l1_l2"),
+    "embedding_dropout: 0.1": ("embedding_dropout = 0.1", "no such key"),
+    "optimizer: adamw": ("optimizer = 'adamw'", "'AdamW'"),
     "task: [binary_classification, regression]": ("task", "'binary_classification' or 'regression'"),
     "model: QNNalfa": ("QNNalfa", "'QNNalpha'"),
     "seed: -1": ("seed = -1", "whole number"),
@@ -232,6 +239,7 @@ WRONG_DATASET_LINES = {
         "a.feature_encoder",
         "literal arguments",
     ),
+    "label_col: [{name: click}, {name: like}]": ("click, like", "one label"),
     "label_col: [{nam: label}]": ("label_col", "'name'"),
 }
 
@@ -332,6 +340,13 @@ class TestInstalledConfigs:
         )
         fit = experiment.fit
         assert (fit.learning_rate, fit.epochs, fit.early_stop_patience, fit.monitor) == (1e-3, 100, 2, "AUC")
+
+    def test_tuners_sweep_the_installed_dataset(self):
+        for file in shipped("model_zoo").glob("*/tuner_*.yaml"):
+            tuner = read_yaml(file)
+            assert tuner["base_expid"] in [row.expid for row in list_expids()]
+            for dataset_id, values in tuner["dataset_config"].items():
+                assert [row.values for row in list_datasets(pattern=dataset_id)] == [values]
 
     def test_model_zoo_and_data_configs_are_there(self):
         assert (shipped("model_zoo") / "QNNalpha" / "model_config.yaml").is_file()

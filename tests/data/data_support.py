@@ -94,6 +94,7 @@ def build_with_fuxictr(jobs: list[dict[str, Any]], scratch: Path) -> None:
     (scratch / "jobs.json").write_text(json.dumps(jobs))
     (scratch / "build.py").write_text(FUXICTR_BUILD)
     command = [sys.executable, str(scratch / "build.py"), str(scratch / "jobs.json")]
-    environment = {**os.environ, "RAY_TMPDIR": "/tmp"} if os.name == "posix" else None
+    keep_workers = {"RAY_idle_worker_killing_time_threshold_ms": "600000", "RAY_num_workers_soft_limit": "8"}
+    environment = {**os.environ, **keep_workers}  # else every split waits 10 s for new worker processes
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]

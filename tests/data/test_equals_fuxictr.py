@@ -60,7 +60,9 @@ def write_csv_data(folder: Path) -> None:
         return [None if gap else value for value, gap in zip(list(values), rng.random(len(values)) < share)]
 
     def joined(separator: str, rows: int) -> list[str]:
-        return [separator.join(words("i", 40, int(count))) if count else "" for count in rng.integers(0, 6, rows)]
+        return [
+            separator.join(words("i", 40, int(count))) if count else "" for count in rng.integers(0, 6, rows)
+        ]
 
     for split, rows in (("train", 400), ("valid", 90), ("test", 90)):
         price = rng.lognormal(1, 1, rows).round(2)
@@ -136,9 +138,7 @@ def theirs(configs, test_data, tmp_path_factory) -> Path:
     scratch = tmp_path_factory.mktemp("fuxictr")
     jobs = []
     for name, config in configs.items():
-        paths = {
-            key: str(Path(test_data) / config[key]) for key in ("train_data", "valid_data", "test_data")
-        }
+        paths = {key: str(Path(test_data) / config[key]) for key in ("train_data", "valid_data", "test_data")}
         processor = {"feature_processor": CRITEO_PROCESSOR} if name == "criteo_10k" else {}
         jobs.append({**config, **paths, **processor, "dataset_id": name, "data_root": str(scratch)})
     build_with_fuxictr(jobs, scratch)

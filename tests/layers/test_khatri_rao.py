@@ -77,7 +77,14 @@ def test_every_mid_activation(activation, fast):
     layer = double_layer(8, 2, activation=activation, fast=fast)
     x = np.random.default_rng(2).normal(size=(4, 8)) * 2
     expected = equation_10(
-        x, layer.linear.weight.detach().numpy(), layer.linear.bias.detach().numpy(), 2, 1, 1, "reference", activation
+        x,
+        layer.linear.weight.detach().numpy(),
+        layer.linear.bias.detach().numpy(),
+        2,
+        1,
+        1,
+        "reference",
+        activation,
     )
     np.testing.assert_allclose(layer(torch.tensor(x)).detach().numpy(), expected, rtol=1e-10, atol=1e-12)
 
@@ -115,7 +122,10 @@ def test_block_layout_is_the_aligned_one_with_block_diagonal_weights():
 
 def paired(fast_kwargs, width=12, rows=3, seed=0):
     """A fast and a plain layer with the same weights and statistics that are not the initial ones."""
-    fast, plain = double_layer(width, rows, fast=True, **fast_kwargs), double_layer(width, rows, fast=False, **fast_kwargs)
+    fast, plain = (
+        double_layer(width, rows, fast=True, **fast_kwargs),
+        double_layer(width, rows, fast=False, **fast_kwargs),
+    )
     if fast.bn is not None:
         torch.manual_seed(seed)
         for tensor in (fast.bn.weight, fast.bn.bias, fast.bn.running_mean, fast.bn.running_var):
@@ -128,7 +138,8 @@ def paired(fast_kwargs, width=12, rows=3, seed=0):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "none"])
 @pytest.mark.parametrize(
-    "options", [{}, {"num_heads": 2, "num_fields": 3}, {"num_heads": 2, "head_layout": "block"}, {"batch_norm": True}]
+    "options",
+    [{}, {"num_heads": 2, "num_fields": 3}, {"num_heads": 2, "head_layout": "block"}, {"batch_norm": True}],
 )
 def test_fast_path_gives_values_gradients_and_running_statistics(options, activation, training, count):
     fast, plain = paired({"activation": activation, **options})
@@ -139,7 +150,9 @@ def test_fast_path_gives_values_gradients_and_running_statistics(options, activa
         inputs = x.clone().requires_grad_()
         outputs = layer.passes(inputs, count)
         sum((i + 1) * (out**2).sum() for i, out in enumerate(outputs)).backward()
-        results.append((outputs, inputs.grad, {n: p.grad for n, p in layer.named_parameters()}, layer.state_dict()))
+        results.append(
+            (outputs, inputs.grad, {n: p.grad for n, p in layer.named_parameters()}, layer.state_dict())
+        )
     (out_a, dx_a, grads_a, state_a), (out_b, dx_b, grads_b, state_b) = results
     for a, b in zip(out_a, out_b, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)

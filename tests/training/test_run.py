@@ -1,0 +1,270 @@
+"""A whole run: the folder it leaves, resuming after a kill, and what is refused before it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from fuxictr_qnn.data import Places
+from fuxictr_qnn.data.spec import DatasetSpec
+from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.files import lock_if_free
+from fuxictr_qnn.training import run_seed
+from fuxictr_qnn.training.experiment import Experiment, FeatureUse
+from fuxictr_qnn.training.run_folder import RunFolder
+from fuxictr_qnn.training.settings import FitSettings
+
+# Runs the experiment of a config.yaml; `pause` makes each step slow enough to be killed within.
+RUN = """
+import sys, time, yaml
+from pathlib import Path
+from fuxictr_qnn.data import Places
+from fuxictr_qnn.training import run_seed
+from fuxictr_qnn.training import step
+from fuxictr_qnn.training.experiment import Experiment
+
+config, out, data, pause, resume = sys.argv[1:]
+plain = step.TrainStep.__call__
+def slow(self, batches):
+    time.sleep(float(pause))
+    return plain(self, batches)
+step.TrainStep.__call__ = slow
+saved = yaml.safe_load(Path(config).read_text())
+experiment = Experiment.model_validate(saved["experiment"])
+print("ready", flush=True)
+run_seed(experiment, saved["seed"], places=Places(Path(data)), out=Path(out), gpu=-1, resume=resume == "resume")
+"""
+
+
+@pytest.fixture(scope="session")
+def clicks(tmp_path_factory) -> Path:
+    """A data root with a small dataset: three features, one of them a sequence."""
+    root = tmp_path_factory.mktemp("clicks")
+    rng = np.random.default_rng(0)
+    for split, rows in (("train", 1501), ("valid", 400), ("test", 300)):
+        user, item = rng.integers(0, 40, rows), rng.integers(0, 30, rows)
+        tags = ["^".join(map(str, rng.integers(0, 9, rng.integers(1, 4)))) for _ in range(rows)]
+        p = 1 / (1 + np.exp(-(np.sin(user) + np.cos(item) * np.sin(user * 2))))
+        frame = {"click": (rng.uniform(size=rows) < p).astype(int), "user": user, "item": item, "tags": tags}
+        (root / "tiny").mkdir(exist_ok=True)
+        pl.DataFrame(frame).write_csv(root / "tiny" / f"{split}.csv")
+    return root
+
+
+def tiny(**fit) -> Experiment:
+    columns = [{"name": "user"}, {"name": "item"}, {"name": "tags", "type": "sequence", "max_len": 3}]
+    return Experiment(
+        expid="QNNalpha_tiny",
+        model="QNNalpha",
+        model_params={"embedding_dim": 4, "num_layers": 1, "batch_norm": True, "net_dropout": 0.2},
+        features=FeatureUse(embedding_dim=4),
+        fit=FitSettings(**({"batch_size": 100, "epochs": 3, "learning_rate": 0.01} | fit)),
+        dataset=DatasetSpec(
+            dataset_id="tiny",
+            train_data="tiny/train.csv",
+            valid_data="tiny/valid.csv",
+            test_data="tiny/test.csv",
+            feature_cols=columns,
+            label_col=[{"name": "click"}],
+        ),
+    )
+
+
+def run(experiment, clicks, out, seed=7, **kwargs):
+    return run_seed(experiment, seed, places=Places(clicks), out=out, gpu=-1, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def finished(clicks, tmp_path_factory):
+    """One complete run that several tests look at."""
+    return run(tiny(), clicks, tmp_path_factory.mktemp("finished"))
+
+
+def test_the_folder_holds_what_the_design_promises(finished):
+    names = {path.name for path in finished.folder.iterdir()} - {".lock"}
+    assert names == {
+        "config.yaml",
+        "metrics.json",
+        "history.jsonl",
+        "model.pt",
+        "features",
+        "test_scores.parquet",
+        "run.log",
+    }
+    assert {path.name for path in (finished.folder / "features").iterdir()} >= {
+        "feature_map.json",
+        "feature_vocab.json",
+    }
+    assert finished.folder.parent.name == f"QNNalpha_tiny-{tiny().digest}" and finished.folder.name == "seed7"
+
+
+def test_metrics_json(finished):
+    metrics = json.loads((finished.folder / "metrics.json").read_text())
+    assert metrics == finished.metrics
+    assert metrics["expid"] == "QNNalpha_tiny" and metrics["seed"] == 7 and metrics["dataset_id"] == "tiny"
+    assert metrics["epochs"] == 3 and 1 <= metrics["best_epoch"] <= 3
+    assert set(metrics["seconds"]) == {"build", "train", "evaluate"} and metrics["rows_per_second"] > 0
+    assert metrics["versions"]["torch"] == torch.__version__
+    width = 3 * 4
+    assert metrics["parameters_without_embeddings"] == 2 * width * width + 2 * width + 4 * width + width + 1
+    tables = (40 + 2 + 30 + 2 + 9 + 2) * 4
+    assert metrics["parameters"] == metrics["parameters_without_embeddings"] + tables
+
+
+def test_metrics_follow_from_the_kept_scores(finished, clicks):
+    scores = pl.read_parquet(finished.folder / "test_scores.parquet")
+    labels = pl.read_csv(clicks / "tiny" / "test.csv")["click"]
+    assert scores["y_true"].to_list() == labels.to_list()  # file order
+    assert finished.metrics["test"]["AUC"] == pytest.approx(
+        roc_auc_score(labels, scores["y_pred"]), abs=1e-12
+    )
+
+
+def test_history_has_a_line_an_evaluation(finished):
+    lines = [json.loads(line) for line in (finished.folder / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert [line["step"] for line in lines] == [15, 30, 45]  # 1501 rows: the single last row joins batch 15
+    best = max(lines, key=lambda line: line["AUC"])
+    assert best["AUC"] == pytest.approx(finished.metrics["valid"]["AUC"], abs=1e-9) and best["best"]
+
+
+def test_config_yaml_replays_the_run(finished, clicks, tmp_path):
+    saved = yaml.safe_load((finished.folder / "config.yaml").read_text())
+    again = run(Experiment.model_validate(saved["experiment"]), clicks, tmp_path, seed=saved["seed"])
+    for split in ("valid", "test"):
+        assert again.metrics[split] == finished.metrics[split]
+
+
+def test_another_seed_gives_another_result(finished, clicks, tmp_path):
+    assert run(tiny(), clicks, tmp_path, seed=8).metrics["valid"] != finished.metrics["valid"]
+
+
+def test_a_complete_run_is_not_run_again_unless_forced(finished, clicks):
+    out = finished.folder.parents[1]
+    before = (finished.folder / "metrics.json").stat().st_mtime_ns
+    again = run(tiny(), clicks, out)
+    assert again.reused and again.metrics == finished.metrics
+    assert (finished.folder / "metrics.json").stat().st_mtime_ns == before
+    forced = run(tiny(), clicks, out, force=True)
+    assert not forced.reused and forced.metrics["test"] == finished.metrics["test"]
+
+
+def test_a_complete_run_on_other_data_is_not_taken_for_this_one(clicks, tmp_path):
+    root = tmp_path / "data"
+    (root / "tiny").mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        (root / "tiny" / f"{split}.csv").write_bytes((clicks / "tiny" / f"{split}.csv").read_bytes())
+    run(tiny(epochs=1), root, tmp_path / "out")
+    with open(root / "tiny" / "train.csv", "a") as file:
+        file.write("1,3,4,5^6\n")
+    with pytest.raises(RequestError, match="holds a run on other data.*--force"):
+        run(tiny(epochs=1), root, tmp_path / "out")
+
+
+def test_the_digest_names_what_decides_a_result_and_nothing_else():
+    assert tiny().digest == tiny().model_copy(update={"expid": "other"}).digest
+    assert tiny().digest != tiny(learning_rate=0.02).digest
+    moved = tiny().dataset.model_copy(update={"data_root": "elsewhere", "source": "x.yaml"})
+    assert tiny().digest == tiny().model_copy(update={"dataset": moved}).digest
+
+
+@pytest.mark.parametrize("extra", [{}, {"ema_decay": 0.9, "eval_steps": 4}, {"average_last": 2}])
+def test_killed_again_and_again_a_run_ends_with_the_same_metrics(extra, clicks, tmp_path):
+    """kill -9 within an epoch, twice; then --resume gives what the uninterrupted run gives."""
+    experiment = tiny(epochs=4, **extra)
+    straight = run(experiment, clicks, tmp_path / "straight")
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"experiment": experiment.model_dump(mode="json"), "seed": 7}))
+    folder = RunFolder(tmp_path / "killed", experiment, 7)
+    command = [
+        sys.executable,
+        "-c",
+        RUN,
+        str(config),
+        str(tmp_path / "killed"),
+        str(clicks),
+        "0.05",
+        "resume",
+    ]
+    reached = 0
+    for more in (1, 2):  # evaluations to wait for before the kill comes a little later
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 120
+        while len(folder.history) < reached + more and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(0.1)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert folder.is_started, "the run was not killed in the middle"
+        reached = len(folder.history)
+    with pytest.raises(RequestError, match="incomplete run: add --resume to go on or --force"):
+        run(experiment, clicks, tmp_path / "killed")
+    resumed = run(experiment, clicks, tmp_path / "killed", resume=True)
+    for key in ("valid", "test", "epochs", "best_epoch"):
+        assert resumed.metrics[key] == straight.metrics[key]
+    history = [{k: v for k, v in record.items() if k != "seconds"} for record in folder.history]
+    assert history == [
+        {k: v for k, v in record.items() if k != "seconds"}
+        for record in RunFolder(tmp_path / "straight", experiment, 7).history
+    ]
+    assert not (folder.path / "checkpoint.pt").exists()
+
+
+def test_two_processes_do_not_share_a_folder(clicks, tmp_path):
+    folder = RunFolder(tmp_path, tiny(), 7)
+    folder.path.mkdir(parents=True)
+    with lock_if_free(folder.path / ".lock"), pytest.raises(RunError, match="another process is writing"):
+        run(tiny(), clicks, tmp_path)
+
+
+def test_checkpoints_that_hold_code_are_refused(clicks, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("never",))
+
+    folder = RunFolder(tmp_path, tiny(), 7)
+    folder.path.mkdir(parents=True)
+    folder.write_config(tiny(), 7)
+    torch.save({"model": Evil()}, folder.path / "checkpoint.pt")
+    with pytest.raises(RequestError, match="checkpoint.pt.*cannot be read.*--force"):
+        run(tiny(), clicks, tmp_path, resume=True)
+
+
+def test_what_a_model_refuses_comes_before_anything_is_written(clicks, tmp_path):
+    bad = tiny().model_copy(update={"model_params": {"embedding_dim": 4, "num_heads": 3}})
+    with pytest.raises(RequestError, match="QNNalpha cannot be built: num_heads=3 does not divide"):
+        run(bad, clicks, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unwritable_place_is_refused_before_anything_is_computed(clicks, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    with pytest.raises(RequestError, match="cannot be written"):
+        run(tiny(), clicks, locked)
+
+
+def test_training_needs_validation_data(clicks, tmp_path):
+    dataset = tiny().dataset.model_copy(update={"valid_data": None})
+    with pytest.raises(RequestError, match="valid_data must be set"):
+        run(tiny().model_copy(update={"dataset": dataset}), clicks, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_test_data_reports_validation_only(clicks, tmp_path):
+    dataset = tiny().dataset.model_copy(update={"test_data": None})
+    result = run(tiny(epochs=1).model_copy(update={"dataset": dataset}), clicks, tmp_path)
+    assert "test" not in result.metrics and not (result.folder / "test_scores.parquet").exists()

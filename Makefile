@@ -18,6 +18,7 @@ bench: .venv/demo
 	$(BIN)/python benchmarks/build.py
 
 wheel: .venv/demo
+	rm -rf build
 	$(BIN)/pip wheel --no-deps -w dist .
 
 .venv/bin/pip:

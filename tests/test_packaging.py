@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -66,7 +67,12 @@ def test_lists_and_refusals_do_not_wait_for_torch():
 @pytest.mark.slow
 def test_a_wheel_runs_from_an_empty_directory(tmp_path):
     pip = [sys.executable, "-m", "pip", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path, ROOT], check=True)
+    source = tmp_path / "source"  # setuptools leaves build/ where it builds
+    for name in ("fuxictr_qnn", "model_zoo", "data_configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path, source], check=True)
     wheel = next(tmp_path.glob("fuxictr_qnn-*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"fuxictr_qnn"}

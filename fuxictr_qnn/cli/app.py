@@ -7,8 +7,8 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
+from fuxictr_qnn import __version__
 from fuxictr_qnn.errors import FuxictrError
 
 # Each module has HELP, add_arguments(parser) and main(arguments).
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fuxictr", description="Quadratic neural networks for click-through-rate prediction, on FuxiCTR."
     )
-    parser.add_argument("--version", action="version", version=f"fuxictr-qnn {_version()}")
+    parser.add_argument("--version", action="version", version=f"fuxictr-qnn {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, module_name in COMMANDS.items():
         module = importlib.import_module(module_name)
@@ -60,13 +60,6 @@ def build_parser() -> argparse.ArgumentParser:
         subparser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         subparser.set_defaults(main=module.main)
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("fuxictr-qnn")
-    except PackageNotFoundError:  # run from the repository root, not installed
-        return "(not installed)"
 
 
 def _explain(error: FuxictrError, debug: bool) -> None:

@@ -30,6 +30,7 @@ IGNORED = {
     "pickle_feature_encoder": "a build writes JSON, never a pickle",
     "use_hdf5": "a build writes parquet",
     "debug_mode": "FuxiCTR's autotuner reads it",
+    "debug": "use --debug",
     "every_x_epochs": "set eval_steps for evaluations within an epoch",
     "num_workers": "batches are slices of memory",
     "verbose": "progress is always shown",
@@ -45,7 +46,7 @@ IGNORED = {
 }
 IGNORED_IN_COLUMNS = {"quote_char": "CSV is read with standard quotes"}
 # Off (null, false, 0) is what published configs say; nobody needs to be told.
-SILENT_IF_OFF = frozenset({"debug_mode", "pickle_feature_encoder", "use_hdf5", "streaming"})
+SILENT_IF_OFF = frozenset({"debug_mode", "debug", "pickle_feature_encoder", "use_hdf5", "streaming"})
 # Options that nothing here has: off they mean nothing, on they are unknown keys.
 ONLY_OFF = frozenset({"feature_config", "embedding_dropout", "embedding_hooks", "valid_size", "test_size"})
 

@@ -3,8 +3,9 @@
 from fuxictr_qnn.data.build import BuiltDataset, build_dataset
 from fuxictr_qnn.data.encoded import open_encoded
 from fuxictr_qnn.data.feature_map import load_feature_map
+from fuxictr_qnn.data.inputs import find_raw_files
 from fuxictr_qnn.data.lookup import find_build
-from fuxictr_qnn.data.places import Places, find_raw_files
+from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.prepare import prepare
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec, LabelSpec
 

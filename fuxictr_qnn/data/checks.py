@@ -15,7 +15,9 @@ def check_config(spec: DatasetSpec) -> None:
         RequestError: every problem of the config.
     """
     names = [column.name for column in spec.feature_cols]
-    problems = [f"column '{name}' is declared twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    problems = [
+        f"column '{name}' is declared twice" for name in dict.fromkeys(names) if names.count(name) > 1
+    ]
     if not spec.label_col:
         problems.append("label_col is not set")
     seen: dict[str, ColumnSpec] = {}
@@ -30,8 +32,8 @@ def _column_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[
     problems = []
     if column.category_processor is not None:
         problems.append(
-            f"category_processor '{column.category_processor}' is not supported (FuxiCTR 2.3.10 fails on it, too): "
-            f"remove it, or bucket the values in a preprocess function"
+            f"category_processor '{column.category_processor}' is not supported (FuxiCTR 2.3.10 fails "
+            f"on it, too): remove it, or bucket the values in a preprocess function"
         )
     if column.type == "embedding" and column.pretrain_dim is None:
         problems.append("type embedding needs pretrain_dim, the length of its lists")
@@ -49,7 +51,7 @@ def _share_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[s
     if target is None or not target.has_vocabulary:
         known = [name for name, other in before.items() if other.has_vocabulary]
         hint = nearest(column.share_embedding or "", known)
-        return [f"share_embedding '{column.share_embedding}' is no categorical or sequence column before it.{hint}"]
+        return [f"share_embedding '{column.share_embedding}' is no id column before this one.{hint}"]
     if target.share_embedding:
         return [f"share_embedding '{target.name}' shares itself: name '{target.share_embedding}' instead"]
     if column.pretrained_emb:
@@ -84,10 +86,15 @@ def _fit(column: ColumnSpec, dtype: pl.DataType) -> tuple[bool, str]:
     if column.type == "numeric":
         return dtype.is_numeric(), "numbers (dtype: float)"
     if column.type == "embedding":
-        return isinstance(dtype, (pl.List, pl.Array)) and dtype.inner.is_numeric(), "lists of numbers (parquet)"
+        return isinstance(
+            dtype, (pl.List, pl.Array)
+        ) and dtype.inner.is_numeric(), "lists of numbers (parquet)"
     if column.type == "sequence":
         return dtype == pl.String, "text (dtype: str) or, in parquet, lists"
-    return dtype == pl.String or dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean, "text or numbers"
+    return (
+        dtype == pl.String or dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean,
+        "text or numbers",
+    )
 
 
 def _same_kind(column: ColumnSpec, outputs: pl.Schema) -> list[str]:
@@ -95,6 +102,6 @@ def _same_kind(column: ColumnSpec, outputs: pl.Schema) -> list[str]:
     if (mine == pl.String) == (theirs == pl.String):
         return []
     return [
-        f"column '{column.name}' ({mine}) cannot share the embedding of '{column.share_embedding}' ({theirs}): "
-        f"text and numbers never match; declare both dtype: str"
+        f"column '{column.name}' ({mine}) cannot share the embedding of '{column.share_embedding}' "
+        f"({theirs}): text and numbers never match; declare both dtype: str"
     ]

@@ -8,8 +8,10 @@ fields (factorization machines) and products of three (deep and quadratic networ
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,8 +22,9 @@ from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import is_writable, locked, write_bytes, write_json
 
+VERSION = 1  # raise it with every change of what is simulated
 SEED = 2025
-ROWS = {"train": 120_000, "valid": 30_000, "test": 30_000}
+ROWS = {"train": 100_000, "valid": 25_000, "test": 25_000}
 
 # field -> number of values and exponent of the Zipf law of their frequencies (0: uniform)
 FIELDS = {
@@ -29,10 +32,10 @@ FIELDS = {
     "age": (7, 0.3),
     "city": (30, 0.8),
     "item": (300, 0.8),
-    "category": (12, 0.4),
+    "category": (10, 0.4),
     "device": (4, 0.5),
     "hour": (24, 0.0),
-    "position": (8, 0.5),
+    "position": (6, 0.5),
 }
 # fields whose latent factors are multiplied, and the weight of the product in the logit
 TERMS = {
@@ -43,9 +46,8 @@ TERMS = {
     ("age", "category"): 0.6,
     ("city", "device"): 0.45,
     ("user", "category"): 0.45,
-    ("age", "category", "hour"): 0.8,
-    ("device", "category", "position"): 0.8,
-    ("age", "device", "hour"): 0.6,
+    ("age", "category", "hour"): 0.9,
+    ("device", "category", "position"): 0.9,
 }
 BIAS = -0.9
 
@@ -89,6 +91,66 @@ def _factor(world: np.random.Generator, frequency: np.ndarray) -> np.ndarray:
     raw = world.normal(size=len(frequency))
     centred = raw - frequency @ raw
     return centred / np.sqrt(frequency @ centred**2)
+
+
+def write_demo(spec: DatasetSpec, places: Places, log: Log) -> DatasetSpec:
+    """Write the log as CSV under the data root, unless it is there; returns the config that names it.
+
+    Beside each <split>.csv stands <split>_probability.parquet, the click probabilities of its rows.
+
+    Raises:
+        RequestError: neither the data root nor the user's cache folder can be written.
+    """
+    folders = _folders(spec, places)
+    folder = next((place for place in folders if _is_complete(place) or is_writable(place)), None)
+    if folder is None:
+        tried = " or ".join(f"'{place}'" for place in folders)
+        raise RequestError(f"cannot write the demo data to {tried}: set --data-root to a folder you own")
+    if not _is_complete(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / ".simulating.lock"):
+            if not _is_complete(folder):
+                log(f"simulating a click log of {sum(ROWS.values()):,} impressions in {folder}")
+                _write(folder)
+    return _in_folder(spec, folder)
+
+
+def find_demo(spec: DatasetSpec, places: Places) -> DatasetSpec | None:
+    """The config that names the files, if they have been written."""
+    folder = next(filter(_is_complete, _folders(spec, places)), None)
+    return None if folder is None else _in_folder(spec, folder)
+
+
+def _folders(spec: DatasetSpec, places: Places) -> list[Path]:
+    return [root.absolute() / spec.dataset_id for root in (places.data_root, user_cache())]
+
+
+def _in_folder(spec: DatasetSpec, folder: Path) -> DatasetSpec:
+    return spec.model_copy(update={f"{split}_data": str(folder / f"{split}.csv") for split in ROWS})
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether the files are there as this version of the simulation writes them."""
+    try:
+        written = json.loads((folder / "simulation.json").read_text())
+        same_size = all((folder / name).stat().st_size == size for name, size in written["files"].items())
+        return same_size and written["version"] == VERSION
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _write(folder: Path) -> None:
+    files: dict[str, bytes] = {}
+    for split in ROWS:
+        impressions = simulate(split)
+        files[f"{split}.csv"] = impressions.frame.write_csv().encode()
+        parquet = io.BytesIO()
+        pl.DataFrame({"probability": impressions.probability}).write_parquet(parquet)
+        files[f"{split}_probability.parquet"] = parquet.getvalue()
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    sizes = {name: len(content) for name, content in files.items()}
+    write_json(folder / "simulation.json", {"version": VERSION, "files": sizes})
 
 
 def best_possible(split: str = "test") -> dict[str, float]:

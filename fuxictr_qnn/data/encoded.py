@@ -9,7 +9,8 @@ from fuxictr_qnn.data.build import BuiltDataset
 from fuxictr_qnn.data.checks import check_config
 from fuxictr_qnn.data.feature_map import describe
 from fuxictr_qnn.data.fingerprint import fingerprint
-from fuxictr_qnn.data.places import SUFFIX, Places
+from fuxictr_qnn.data.inputs import SUFFIX
+from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.data.vocabulary import Vocabulary
 from fuxictr_qnn.errors import RequestError
@@ -27,25 +28,24 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
     """
     started = time.perf_counter()
     problems: list[str] = []
-    found = {split: _find_data(split, path, spec, places, problems) for split, path in spec.split_paths.items()}
-    if not spec.split_paths:
+    found = {split: _find_data(split, spec, places, problems) for split in spec.split_paths}
+    if not found:
         problems.append(f"{spec.source or spec.dataset_id}: train_data is not set")
-    feature_map = None
-    if not spec.feature_cols:
-        relative = str(Path(spec.data_root or ".") / spec.dataset_id / "feature_map.json")
-        feature_map = places.find(relative, spec.dataset_id) or places.find("feature_map.json", spec.dataset_id)
-        if feature_map is None:
-            looked = "\n".join(f"    {path}" for path in places.candidates(relative, spec.dataset_id))
-            problems.append(f"feature_map.json of encoded data (no feature_cols are set) is at none of\n{looked}")
+    if spec.feature_cols:
+        feature_map = None
+        problems += _undescribed(spec)
     else:
-        problems += _without_vocab_size(spec)
+        feature_map = _find_feature_map(spec, places, problems)
     if problems:
         raise RequestError(problems)
     stamps = {split: _stamps(path) for split, path in found.items() if path}
     if feature_map is None:
         check_config(spec)
-        feature_map = _write_feature_map(spec, places)
-    stamps["feature_map"] = _stamps(feature_map)
+        feature_map = described_feature_map(spec, places)
+        if not feature_map.is_file():
+            _write_feature_map(spec, feature_map)
+    else:
+        stamps["feature_map"] = _stamps(feature_map)
     return BuiltDataset(
         dataset_id=spec.dataset_id,
         folder=feature_map.parent,
@@ -59,38 +59,64 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
     )
 
 
-def _find_data(split: str, path: str, spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
+def _find_data(split: str, spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
     """A file, with or without its suffix in the config, or a folder of part files."""
-    suffixes = [SUFFIX[spec.data_format], ".parquet", ".npz"]
-    for name in (path, *(path + suffix for suffix in suffixes)):
-        place = places.find(name, spec.dataset_id)
+    path = spec.split_paths[split]
+    for suffix in ("", SUFFIX[spec.data_format], ".parquet", ".npz"):
+        place = places.find(path + suffix, spec.dataset_id)
         if place is not None:
             return place
-    looked = "\n".join(f"    {candidate}" for candidate in places.candidates(path, spec.dataset_id))
-    problems.append(f"{split}_data: '{path}' is at none of\n{looked}")
+    problems.append(places.not_found(f"{split}_data", path, spec.dataset_id))
     return None
 
 
-def _without_vocab_size(spec: DatasetSpec) -> list[str]:
-    return [
-        f"{spec.source or spec.dataset_id}: column '{column.name}' needs vocab_size with rebuild_dataset: false"
-        for column in spec.active_columns
+def _find_feature_map(spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
+    path = str(Path(spec.data_root or ".") / spec.dataset_id / "feature_map.json")
+    place = places.find(path, spec.dataset_id) or places.find("feature_map.json", spec.dataset_id)
+    if place is None:
+        key = "feature_map.json of encoded data (the config has no feature_cols)"
+        problems.append(places.not_found(key, path, spec.dataset_id))
+    return place
+
+
+def _undescribed(spec: DatasetSpec) -> list[str]:
+    """What feature_cols must say about data that is encoded already."""
+    key = f"{spec.source or spec.dataset_id}: rebuild_dataset: false"
+    columns = spec.active_columns
+    problems = [
+        f"{key} needs vocab_size of column '{column.name}'"
+        for column in columns
         if column.has_vocabulary and column.vocab_size is None
     ]
+    problems += [
+        f"{key} needs max_len of column '{column.name}'"
+        for column in columns
+        if column.type == "sequence" and not column.max_len
+    ]
+    problems += [
+        f"{key} does not go with pretrained_emb of column '{column.name}': build from raw data"
+        for column in columns
+        if column.pretrained_emb
+    ]
+    return problems
 
 
-def _write_feature_map(spec: DatasetSpec, places: Places) -> Path:
+def described_feature_map(spec: DatasetSpec, places: Places) -> Path:
+    """Where the feature map goes that is made from feature_cols; named by its config."""
+    return places.build_root(spec.dataset_id) / f"encoded-{fingerprint(spec, {})}" / "feature_map.json"
+
+
+def _write_feature_map(spec: DatasetSpec, path: Path) -> None:
     vocabularies: dict[str, Vocabulary] = {}
     for column in spec.active_columns:
         if column.vocab_size is not None:
             vocabulary = Vocabulary.of_size(column.vocab_size)
-            if column.share_embedding in vocabularies:
+            if column.share_embedding:
                 vocabularies[column.share_embedding].merge(vocabulary)
                 vocabulary = vocabularies[column.share_embedding]
             vocabularies[column.name] = vocabulary
-    path = places.build_root(spec.dataset_id) / f"encoded-{fingerprint(spec, {})}" / "feature_map.json"
-    write_json(path, describe(spec, vocabularies, {}), indent=4)
-    return path
+    max_len = {column.name: column.max_len for column in spec.active_columns}
+    write_json(path, describe(spec, vocabularies, max_len), indent=4)
 
 
 def _stamps(path: Path) -> list[str]:

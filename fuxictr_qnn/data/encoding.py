@@ -55,7 +55,11 @@ def make_encoder(
 
 
 def encode_split(
-    files: RawFiles, preprocessing: Preprocessing, encoders: dict[str, Encoder], spec: DatasetSpec, target: Path
+    files: RawFiles,
+    preprocessing: Preprocessing,
+    encoders: dict[str, Encoder],
+    spec: DatasetSpec,
+    target: Path,
 ) -> None:
     """Write the split as one parquet file, a row group for each block, in the order of the raw rows."""
     writer = None
@@ -90,7 +94,9 @@ def _scaled(values: pl.Series, scaler: Scaler | None) -> pa.Array:
 def _vectors(values: pl.Series, column: ColumnSpec) -> pa.Array:
     """A list of `pretrain_dim` numbers a row."""
     if not values.list.len().eq_missing(column.pretrain_dim).all():
-        raise _Misfit(f"column '{column.name}' has a row without {column.pretrain_dim} numbers (pretrain_dim)")
+        raise _Misfit(
+            f"column '{column.name}' has a row without {column.pretrain_dim} numbers (pretrain_dim)"
+        )
     numbers = pl.from_arrow(values.cast(pl.List(pl.Float32)).to_arrow().flatten()).to_numpy()
     return _lists(numbers.reshape(len(values), -1))
 

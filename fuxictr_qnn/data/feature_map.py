@@ -22,10 +22,12 @@ class FeatureChoice(Protocol):
     feature_specs: list[dict[str, Any]] | None
 
 
-def describe(spec: DatasetSpec, vocabularies: dict[str, Vocabulary], max_len: dict[str, int]) -> dict[str, Any]:
+def describe(
+    spec: DatasetSpec, vocabularies: dict[str, Vocabulary], max_len: dict[str, int]
+) -> dict[str, Any]:
     """The contents of feature_map.json."""
     features = {
-        column.name: _feature(column, vocabularies.get(column.name), max_len.get(column.name, column.max_len))
+        column.name: _feature(column, vocabularies.get(column.name), max_len.get(column.name, 0))
         for column in spec.active_columns
     }
     widths = {"sequence": "max_len", "embedding": "pretrain_dim"}
@@ -34,7 +36,8 @@ def describe(spec: DatasetSpec, vocabularies: dict[str, Vocabulary], max_len: di
         "num_fields": sum(feature["type"] != "meta" for feature in features.values()),
         "total_features": sum(map(_own_ids, features.values())),
         "input_length": sum(
-            feature[widths[feature["type"]]] if feature["type"] in widths else 1 for feature in features.values()
+            feature[widths[feature["type"]]] if feature["type"] in widths else 1
+            for feature in features.values()
         ),
         "labels": [label.name for label in spec.label_col],
         "features": [{name: feature} for name, feature in features.items()],

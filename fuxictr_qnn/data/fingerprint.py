@@ -14,7 +14,8 @@ from fuxictr_qnn.files import write_json
 
 FORMAT_VERSION = 1  # raise it whenever the same input would be built differently
 CACHE_NAME = "content-hashes.json"
-NOT_IN_BUILD = {"source", "data_root", "train_data", "valid_data", "test_data", "group_id", "options", "rebuild_dataset"}
+PATHS = {"source", "data_root", "train_data", "valid_data", "test_data"}
+NOT_IN_BUILD = PATHS | {"group_id", "options", "rebuild_dataset"}
 
 
 class ContentHashes:

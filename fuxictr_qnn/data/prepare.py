@@ -23,7 +23,7 @@ def prepare(
     if not spec.rebuild_dataset or not spec.feature_cols:
         return open_encoded(spec, places)
     if spec.generator == "demo":
-        from fuxictr_qnn.data.demo import ensure_demo
+        from fuxictr_qnn.data.demo import write_demo
 
-        places = ensure_demo(spec, places, log)
+        spec = write_demo(spec, places, log)
     return build_dataset(spec, places, task=task, log=log)

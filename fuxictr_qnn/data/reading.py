@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.errors import RequestError, nearest
 
 BLOCK_BYTES = 32 << 20  # of CSV text
 BLOCK_ROWS = 250_000  # of parquet
@@ -59,7 +59,9 @@ class RawFiles:
             schema = self._format.schema(file)
             missing = [name for name in columns if name not in schema]
             if missing:
-                raise RequestError(f"'{file}' has no column '{name}'" for name in missing)
+                raise RequestError(
+                    f"'{file}' has no column '{name}'.{nearest(name, schema)}" for name in missing
+                )
             yield from self._format.blocks(file, schema, columns)
 
 
@@ -68,7 +70,9 @@ class _Csv:
 
     def __init__(self, spec: DatasetSpec):
         self._separator = spec.separator
-        self._declared = {column.name: DTYPES[column.dtype] for column in (*spec.feature_cols, *spec.label_col)}
+        self._declared = {
+            column.name: DTYPES[column.dtype] for column in (*spec.feature_cols, *spec.label_col)
+        }
 
     def schema(self, file: Path) -> pl.Schema:
         try:
@@ -105,8 +109,8 @@ class _Csv:
                 at = wrong.arg_max()
                 kind = "an integer" if schema[name].is_integer() else "a number"
                 problems.append(
-                    f"'{file}', row {row + at + 1}: column '{name}' holds '{cells[at]}', which is not {kind}; "
-                    f"clean the file or declare dtype: str"
+                    f"'{file}', row {row + at + 1}: column '{name}' holds '{cells[at]}', "
+                    f"which is not {kind}; clean the file or declare dtype: str"
                 )
         return RequestError(problems or f"'{file}', after row {row}: {_first_line(error)}")
 
@@ -151,7 +155,9 @@ class _Parquet:
                 yield Block(file, row, frame)
                 row += frame.height
         except (pa.ArrowException, OSError) as error:
-            raise RequestError(f"'{file}', after row {row}: damaged parquet ({_first_line(error)})") from error
+            raise RequestError(
+                f"'{file}', after row {row}: damaged parquet ({_first_line(error)})"
+            ) from error
 
     def _open(self, file: Path) -> pq.ParquetFile:
         try:

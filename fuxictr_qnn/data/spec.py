@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -73,7 +73,6 @@ class DatasetSpec(BaseModel):
     feature_cols: list[ColumnSpec] = []
     label_col: list[LabelSpec] = []
     group_id: str | None = None
-    options: dict[str, Any] = {}
 
     @property
     def active_columns(self) -> list[ColumnSpec]:

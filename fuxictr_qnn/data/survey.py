@@ -87,12 +87,14 @@ def _survey_split(
     found.label_sums[split] = {label.name: 0.0 for label in spec.label_col}
     for block in files.blocks(preprocessing.inputs):
         frame = preprocess(preprocessing, block)
-        if spec.feature_processor and not found.rows[split]:
+        if spec.feature_processor and split == "train" and not found.rows[split]:
             preprocessing.check_rowwise(block.frame[:10_000])
         found.rows[split] += frame.height
         for label in spec.label_col:
             _check_label(label.name, frame[label.name], block, split, found)
         for column in spec.active_columns:
+            if column.type == "numeric":
+                _check_numbers(column.name, frame[column.name], block)
             if split == "train" or column.type == "meta":
                 _count(column, frame[column.name], found)
     if not found.rows[split]:
@@ -102,26 +104,44 @@ def _survey_split(
 def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
     """The columns to encode of a block; a failing function is the request's fault."""
     try:
-        return preprocessing.apply(block.frame)
+        frame = preprocessing.apply(block.frame)
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().split("\n")[0]
-        raise RequestError(f"'{block.file}', after row {block.first_row}: preprocess failed: {reason}") from error
+        raise RequestError(
+            f"'{block.file}', after row {block.first_row}: preprocess failed: {reason}"
+        ) from error
+    changed = [
+        f"'{block.file}': column '{name}' holds {frame.schema[name]}, but {dtype} in train_data"
+        for name, dtype in preprocessing.outputs.items()
+        if (frame.schema[name] == pl.String) != (dtype == pl.String)
+    ]
+    if changed:
+        raise RequestError(changed)
+    return frame
+
+
+def _check_numbers(name: str, values: pl.Series, block: Block) -> None:
+    finite = values.cast(pl.Float64).is_finite().fill_null(False)
+    if not finite.all():
+        row = block.first_row + (~finite).arg_max() + 1
+        raise RequestError(f"'{block.file}', row {row}: column '{name}' is not a finite number")
 
 
 def _check_label(name: str, values: pl.Series, block: Block, split: str, found: Survey) -> None:
     """Missing labels are errors; others than 0 and 1 only for a classification task."""
-    missing = values.is_null() | values.cast(pl.Float64).is_nan()
+    numbers = values.cast(pl.Float64)
+    missing = numbers.fill_nan(None).is_null()
     if missing.any():
         row = block.first_row + missing.arg_max() + 1
         raise RequestError(f"'{block.file}', row {row}: label '{name}' is missing")
-    strange = ~values.is_in([0, 1])
+    strange = (numbers != 0) & (numbers != 1)
     if strange.any() and name not in found.not_binary:
         at = strange.arg_max()
         found.not_binary[name] = (
             f"'{block.file}', row {block.first_row + at + 1}: label '{name}' is {values[at]}, "
             f"but classification needs 0 or 1; use task: regression for other labels"
         )
-    found.label_sums[split][name] += float(values.sum())
+    found.label_sums[split][name] += float(numbers.sum())
 
 
 def _count(column: ColumnSpec, values: pl.Series, found: Survey) -> None:

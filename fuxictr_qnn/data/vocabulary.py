@@ -28,6 +28,7 @@ class Counts:
 
     def add(self, values: pl.Series) -> None:
         """Count one more block; missing values do not count."""
+        values = values.fill_nan(None) if values.dtype.is_float() else values
         self._parts.append(values.alias("value").drop_nulls().value_counts(name="count"))
         fresh = sum(part.height for part in self._parts) - self._merged_height
         if len(self._parts) > 1 and fresh > max(self._merged_height, 1_000_000):

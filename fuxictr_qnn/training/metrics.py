@@ -8,12 +8,12 @@ groups, and rank tied scores by reversed input order.
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.grammar import is_dotted_path, metric, needs_groups
 
 Array = np.ndarray
 
@@ -86,29 +86,6 @@ ROW_METRICS: dict[str, Callable[[Array, Array], float]] = {
 }
 GROUP_METRICS: dict[str, Callable[..., float]] = {"gAUC": gauc, "avgAUC": avg_auc, "MRR": mrr, "NDCG": ndcg}
 
-_CALL = re.compile(r"^(NDCG)\(\s*(?:k\s*=\s*)?(\d+)\s*\)$")
-
-
-def needs_group(name: str) -> bool:
-    """Whether a metric is computed over groups of rows (`group_id` in the dataset config)."""
-    return name in GROUP_METRICS or bool(_CALL.match(name))
-
-
-def check_metric(name: str) -> None:
-    """Refuse a metric that is neither known nor a dotted path `package.module:function`.
-
-    Raises:
-        RequestError: naming the nearest metrics.
-    """
-    if name in ROW_METRICS or needs_group(name) or ":" in name:
-        return
-    known = [*ROW_METRICS, *GROUP_METRICS, "NDCG(k=5)"]
-    raise RequestError(
-        f"metrics: {name} is not known.{nearest(name, known)} Known: {', '.join(known)}, "
-        "or package.module:function(y_true, y_pred)"
-    )
-
-
 def evaluate_metrics(
     y: Array, p: Array, names: Sequence[str], group: Array | None = None
 ) -> dict[str, float]:
@@ -120,18 +97,24 @@ def evaluate_metrics(
     y, p = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
     values = {}
     for name in names:
-        check_metric(name)
-        call = _CALL.match(name)
-        if needs_group(name):
+        function, _, cutoff = _known(name).partition("(")
+        if needs_groups(name):
             if group is None:
                 raise RequestError(f"metrics: {name} needs group_id in the dataset config")
-            options = {"k": int(call[2])} if call else {}
-            values[name] = GROUP_METRICS[call[1] if call else name](y, p, group, **options)
-        elif ":" in name:
+            options = {"k": int(cutoff.strip("k=)"))} if cutoff else {}
+            values[name] = GROUP_METRICS[function](y, p, group, **options)
+        elif is_dotted_path(name):
             values[name] = float(_imported(name)(y, p))
         else:
             values[name] = ROW_METRICS[name](y, p)
     return values
+
+
+def _known(name: str) -> str:
+    try:
+        return metric(name)
+    except ValueError as error:
+        raise RequestError(f"metrics: {name}: {error}") from error
 
 
 def _imported(path: str) -> Callable[[Array, Array], float]:

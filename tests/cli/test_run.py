@@ -92,7 +92,8 @@ class Tiny(BaseModel):
 
 
 class TestFuxiCTRsFolders:
-    def test_encoded_data_without_columns(self, shop):
+    def encode(self, shop) -> None:
+        """Train on the raw data, then leave only what the build made of it."""
         assert run("--expid", "QNN_shop") == 0
         build = next(shop.root.glob("data/shop/built-*"))
         shutil.copytree(build, shop.root / "encoded" / "shop")
@@ -100,10 +101,23 @@ class TestFuxiCTRsFolders:
         keys = {f"{split}_data": f"../encoded/shop/{split}.parquet" for split in ("train", "valid", "test")}
         keys |= {"data_root": "../encoded/", "data_format": "parquet", "rebuild_dataset": False}
         (shop.config / "dataset_config.yaml").write_text(yaml.safe_dump({"shop": keys}))
+
+    def test_encoded_data_without_columns(self, shop):
+        self.encode(shop)
         assert run("--expid", "QNN_shop", "--out", "from_encoded") == 0
         raw = json.loads(next(shop.root.glob("runs/QNN_shop-*/seed7/metrics.json")).read_text())
         encoded = json.loads(next(shop.root.glob("from_encoded/QNN_shop-*/seed7/metrics.json")).read_text())
         assert encoded["test"] == raw["test"]
+
+    def test_code_in_a_feature_map(self, shop, capsys):
+        self.encode(shop)
+        file = shop.root / "encoded" / "shop" / "feature_map.json"
+        content = json.loads(file.read_text())
+        content["features"][0]["user"]["feature_encoder"] = "__import__('pathlib').Path('hacked').touch()"
+        file.write_text(json.dumps(content))
+        assert run("--expid", "QNN_shop", "--out", "from_encoded") == 2
+        assert "feature_map.json: user: feature_encoder" in capsys.readouterr().err
+        assert not (shop.root / "hacked").exists() and not (shop.root / "from_encoded").exists()
 
     def test_a_model_of_a_checkout(self, shop, capsys):
         source = shop.root / "zoo" / "Tiny" / "src"
@@ -118,14 +132,14 @@ class TestFuxiCTRsFolders:
 class TestInterrupted:
     def test_goes_on_where_it_stopped(self, shop):
         arguments = ["run", "--config", "config", "--gpu", "-1", "--expid", "QNN_shop"]
-        arguments += ["--set", "epochs=40", "early_stop_patience=40", "learning_rate=1e-4"]
+        arguments += ["--set", "epochs=12", "early_stop_patience=12", "learning_rate=1e-4"]
         command = [sys.executable, "-m", "fuxictr_qnn", *arguments]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
             for line in process.stdout:  # plain lines, as they happen
-                if line.startswith("epoch 3/40"):
+                if line.startswith("epoch 2/12"):
                     break
             process.send_signal(signal.SIGINT)
             errors = process.communicate(timeout=60)[1]
@@ -240,7 +254,7 @@ class TestWrongRequests:
 class TestFailures:
     def test_a_failure_while_running_is_1(self, shop, capsys):
         assert run("--expid", "QNN_shop", "--set", "learning_rate=1e30", "epochs=50", "batch_norm=true") == 1
-        explained(capsys, "finite")
+        explained(capsys, "fuxictr: ")
         assert not list(shop.root.glob("runs/*/*/metrics.json"))
 
     @pytest.mark.parametrize(("debug", "code"), [([], 1), (["--debug"], None)])

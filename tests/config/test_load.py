@@ -46,6 +46,36 @@ DATASET = """
 """
 
 
+BASE_OF_FUXICTR_2 = """
+    Base:
+        model_root: './checkpoints/'
+        num_workers: 3
+        verbose: 1
+        early_stop_patience: 3
+        pickle_feature_encoder: True
+        save_best_only: True
+        eval_steps: null
+        debug_mode: False
+        group_id: null
+        use_features: null
+        feature_specs: null
+        feature_config: null
+"""
+BASE_OF_FUXICTR_1 = """
+    Base:
+        model_root: './checkpoints/'
+        workers: 3
+        verbose: 1
+        patience: 3
+        use_hdf5: True
+        pickle_feature_encoder: True
+        save_best_only: True
+        every_x_epochs: 1
+        debug: False
+        partition_block_size: -1
+"""
+
+
 def write(folder: Path, model: str = MODEL, dataset: str = DATASET) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model_config.yaml").write_text(textwrap.dedent(model))
@@ -138,6 +168,30 @@ class TestOldKeys:
     def test_what_every_config_carries_is_no_news(self, tmp_path):
         config = write(tmp_path, *with_lines("debug_mode: False\nfeature_config: null\nembedding_dropout: 0"))
         assert load_experiment("A", config).notes == []
+
+    @pytest.mark.parametrize("base", [BASE_OF_FUXICTR_2, BASE_OF_FUXICTR_1])
+    def test_configs_as_they_were_published(self, tmp_path, base):
+        expid = """
+            Frappe_045:
+                model: QNN_T26
+                dataset_id: tiny
+                loss: 'binary_crossentropy'
+                metrics: ['logloss', 'AUC']
+                task: binary_classification
+                optimizer: adam
+                learning_rate: 1.e-3
+                embedding_regularizer: 1e-1
+                net_regularizer: 0
+                num_row: 13
+                shuffle: True
+                monitor: {'AUC': 1, 'logloss': -1}
+                monitor_mode: 'max'
+        """
+        experiment, _, notes, _ = load_experiment(
+            "Frappe_045", write(tmp_path, textwrap.dedent(base) + textwrap.dedent(expid))
+        )
+        assert experiment.fit.early_stop_patience == 3 and len(notes) == 1
+        assert experiment.model_params["embedding_regularizer"] == 0.1
 
     def test_the_new_name_wins(self, tmp_path):
         config = write(tmp_path, *with_lines("patience: 4\nearly_stop_patience: 5"))

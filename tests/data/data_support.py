@@ -79,22 +79,36 @@ def small_spec(**changes: Any) -> DatasetSpec:
     return make_spec("small", {**SMALL, **changes})
 
 
-FUXICTR_BUILD = """
-import json, sys, importlib
+WITH_FUXICTR = """
+import importlib, json, sys
+import numpy as np
+from fuxictr.features import FeatureMap
 from fuxictr.preprocess import FeatureProcessor, build_dataset
-for params in json.load(open(sys.argv[1])):
+from fuxictr.pytorch.dataloaders.parquet_dataloader import ParquetDataLoader
+
+jobs = json.load(open(sys.argv[1]))
+for params in jobs["builds"]:
     module, _, name = (params.pop("feature_processor", None) or "").partition(":")
     cls = getattr(importlib.import_module(module), name) if module else FeatureProcessor
     build_dataset(cls(**params), **params)
+for read in jobs["reads"]:
+    feature_map = FeatureMap(read["dataset_id"], read["folder"])
+    feature_map.load(read["folder"] + "/feature_map.json", {})
+    loader = ParquetDataLoader(feature_map, read["folder"] + "/test.parquet", split="test", batch_size=10**6)
+    (batch,) = loader
+    np.savez(read["to"], **{name: values.numpy() for name, values in batch.items()})
 """
 
 
-def build_with_fuxictr(jobs: list[dict[str, Any]], scratch: Path) -> None:
-    """FuxiCTR's own build of several datasets, in one process, so that Ray starts once."""
-    (scratch / "jobs.json").write_text(json.dumps(jobs))
-    (scratch / "build.py").write_text(FUXICTR_BUILD)
-    command = [sys.executable, str(scratch / "build.py"), str(scratch / "jobs.json")]
+def run_fuxictr(builds: list[dict[str, Any]], reads: list[dict[str, str]], scratch: Path) -> None:
+    """FuxiCTR's own build of several datasets, and its own loader on builds of ours.
+
+    One process does it all, so that Ray starts once.
+    """
+    (scratch / "jobs.json").write_text(json.dumps({"builds": builds, "reads": reads}))
+    (scratch / "work.py").write_text(WITH_FUXICTR)
+    command = [sys.executable, str(scratch / "work.py"), str(scratch / "jobs.json")]
     keep_workers = {"RAY_idle_worker_killing_time_threshold_ms": "600000", "RAY_num_workers_soft_limit": "8"}
     environment = {**os.environ, **keep_workers}  # else every split waits 10 s for new worker processes
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]

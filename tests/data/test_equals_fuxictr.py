@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from data_support import EVERYTHING, build_with_fuxictr, config_of, make_spec, quiet
+from data_support import EVERYTHING, config_of, make_spec, quiet, run_fuxictr
 
 from fuxictr_qnn.data import BuiltDataset, MemoryLoader, Places, build_dataset, load_feature_map
 
+SPLITS = ("train", "valid", "test")
 REAL = ("frappe_x1", "ml_1m_x1", "criteo_10k")
 CRITEO_PROCESSOR = "fuxictr.datasets.criteo:CustomizedFeatureProcessor"
 COLUMN = {"active": True, "dtype": "str", "type": "categorical"}
@@ -32,7 +33,8 @@ def csv_config(folder: Path) -> dict[str, Any]:
             {**COLUMN, "name": "history", "type": "sequence", "share_embedding": "item", "padding": "pre",
              "max_len": 3, "feature_encoder": None},
             {**COLUMN, "name": "liked", "type": "sequence", "splitter": "|", "share_embedding": "item"},
-            {**COLUMN, "name": "tags", "type": "sequence", "max_len": 2, "emb_output_dim": 6, "fill_na": "none"},
+            {**COLUMN, "name": "tags", "type": "sequence", "max_len": 2, "emb_output_dim": 6,
+             "fill_na": "none"},
             {**COLUMN, "name": "shop", "dtype": "int", "min_categr_count": 3, "fill_na": 0},
             {**COLUMN, "name": "area", "dtype": "int", "min_categr_count": 1},
             {**COLUMN, "name": "brand", "pretrained_emb": str(folder / "brand.npz"), "pretrain_dim": 4,
@@ -56,8 +58,9 @@ def write_csv_data(folder: Path) -> None:
     def words(prefix: str, largest: int, size: int) -> np.ndarray:
         return np.char.add(prefix, (rng.zipf(1.4, size) % largest).astype(str))
 
-    def with_gaps(values, share: float = 0.1) -> list[Any]:
-        return [None if gap else value for value, gap in zip(list(values), rng.random(len(values)) < share)]
+    def with_gaps(values) -> list[Any]:
+        gaps = rng.random(len(values)) < 0.1
+        return [None if gap else value for value, gap in zip(list(values), gaps, strict=True)]
 
     def joined(separator: str, rows: int) -> list[str]:
         return [
@@ -133,24 +136,31 @@ def configs(test_data, tmp_path_factory) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def theirs(configs, test_data, tmp_path_factory) -> Path:
-    """FuxiCTR's builds: a folder a dataset. Criteo's bucket function is in FuxiCTR's own processor."""
-    scratch = tmp_path_factory.mktemp("fuxictr")
-    jobs = []
-    for name, config in configs.items():
-        paths = {key: str(Path(test_data) / config[key]) for key in ("train_data", "valid_data", "test_data")}
-        processor = {"feature_processor": CRITEO_PROCESSOR} if name == "criteo_10k" else {}
-        jobs.append({**config, **paths, **processor, "dataset_id": name, "data_root": str(scratch)})
-    build_with_fuxictr(jobs, scratch)
-    return scratch
-
-
-@pytest.fixture(scope="session")
 def ours(configs, test_data, tmp_path_factory) -> dict[str, BuiltDataset]:
     places = Places(data_root=Path(test_data), build_dir=tmp_path_factory.mktemp("builds"))
     return {
         name: build_dataset(make_spec(name, config), places, log=quiet) for name, config in configs.items()
     }
+
+
+@pytest.fixture(scope="session")
+def theirs(configs, ours, test_data, tmp_path_factory) -> Path:
+    """FuxiCTR's builds: a folder a dataset, with read.npz, what its loader reads from our test.parquet.
+
+    Criteo's bucket function is in FuxiCTR's own processor.
+    """
+    scratch = tmp_path_factory.mktemp("fuxictr")
+    builds = []
+    for name, config in configs.items():
+        paths = {f"{split}_data": str(Path(test_data) / config[f"{split}_data"]) for split in SPLITS}
+        processor = {"feature_processor": CRITEO_PROCESSOR} if name == "criteo_10k" else {}
+        builds.append({**config, **paths, **processor, "dataset_id": name, "data_root": str(scratch)})
+    reads = [
+        {"dataset_id": name, "folder": str(built.folder), "to": str(scratch / name / "read.npz")}
+        for name, built in ours.items()
+    ]
+    run_fuxictr(builds, reads, scratch)
+    return scratch
 
 
 DATASETS = pytest.mark.parametrize("name", [*REAL, "many_kinds", "lists"])
@@ -173,7 +183,7 @@ def test_vocabularies(name, theirs, ours):
 
 
 @DATASETS
-@pytest.mark.parametrize("split", ["train", "valid", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 def test_values(name, split, theirs, ours):
     expected = pl.read_parquet(theirs / name / f"{split}.parquet")
     found = pl.read_parquet(getattr(ours[name], split))
@@ -185,3 +195,14 @@ def test_values(name, split, theirs, ours):
             np.testing.assert_allclose(ours_values, theirs_values, rtol=1e-6, atol=1e-7, err_msg=column)
         else:
             np.testing.assert_array_equal(ours_values, theirs_values, err_msg=column)
+
+
+@DATASETS
+def test_fuxictrs_loader_reads_what_ours_reads(name, configs, theirs, ours):
+    feature_map = load_feature_map(ours[name].feature_map, make_spec(name, configs[name]), EVERYTHING)
+    (batch,) = MemoryLoader(feature_map, ours[name].test, split="test", batch_size=10**6)
+    expected = np.load(theirs / name / "read.npz")
+    assert set(batch) == set(expected)
+    for column in expected:
+        assert batch[column].shape == expected[column].shape
+        np.testing.assert_array_equal(batch[column].numpy(), expected[column], err_msg=column)

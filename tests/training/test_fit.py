@@ -48,10 +48,11 @@ def make(name, feature_map, settings=SMALL, **kwargs):
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_twenty_steps_give_fuxictrs_losses(name, feature_map, train_batches):
-    theirs, ours = make(name, feature_map), make(name, feature_map)
-    replace_optimizer(ours, SMALL)
-    theirs._max_gradient_norm = SMALL.max_gradient_norm
-    step = TrainStep(ours, SMALL)
+    settings = FitSettings()  # the papers' learning rate
+    theirs, ours = make(name, feature_map, settings), make(name, feature_map, settings)
+    replace_optimizer(ours, settings)
+    theirs._max_gradient_norm = settings.max_gradient_norm
+    step = TrainStep(ours, settings)
     theirs.train(), ours.train()
     for batch in train_batches * 2:
         assert step([batch]).item() == pytest.approx(theirs.train_step(batch).item(), abs=1e-6)

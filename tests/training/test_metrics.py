@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
+from fuxictr_qnn import grammar
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.training.metrics import evaluate_metrics
+from fuxictr_qnn.training.metrics import GROUP_METRICS, ROW_METRICS, evaluate_metrics
 
 
 def sample(n, seed=0, levels=50):
@@ -71,10 +72,14 @@ def test_a_metric_of_ones_own(tmp_path, monkeypatch):
 
 
 def test_unknown_metric_and_missing_groups_are_refused():
-    with pytest.raises(RequestError, match=r"AUCC is not known\. Did you mean 'AUC'"):
+    with pytest.raises(RequestError, match=r"metrics: AUCC: expected AUC, .* Did you mean 'AUC'"):
         evaluate_metrics([0, 1], [0.5, 0.7], ["AUCC"])
     with pytest.raises(RequestError, match="gAUC needs group_id"):
         evaluate_metrics([0, 1], [0.5, 0.7], ["gAUC"])
+
+
+def test_every_metric_that_a_config_may_name_is_there():
+    assert {*ROW_METRICS, *GROUP_METRICS} == set(grammar.METRICS)
 
 
 def test_auc_of_one_class_is_undefined():

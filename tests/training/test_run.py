@@ -25,6 +25,7 @@ from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
 from fuxictr_qnn.training.run_folder import RunFolder
 from fuxictr_qnn.training.settings import FitSettings
+from fuxictr_qnn.training.step import TrainStep
 
 # Runs the experiment of a config.yaml; `pause` makes each step slow enough to be killed within.
 RUN = """
@@ -35,7 +36,7 @@ from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training import step
 from fuxictr_qnn.training.experiment import Experiment
 
-config, out, data, pause, resume = sys.argv[1:]
+config, out, data, pause = sys.argv[1:]
 plain = step.TrainStep.__call__
 def slow(self, batches):
     time.sleep(float(pause))
@@ -43,8 +44,7 @@ def slow(self, batches):
 step.TrainStep.__call__ = slow
 saved = yaml.safe_load(Path(config).read_text())
 experiment = Experiment.model_validate(saved["experiment"])
-print("ready", flush=True)
-run_seed(experiment, saved["seed"], places=Places(Path(data)), out=Path(out), gpu=-1, resume=resume == "resume")
+run_seed(experiment, saved["seed"], places=Places(Path(data)), out=Path(out), gpu=-1, resume=True)
 """
 
 
@@ -180,46 +180,58 @@ def test_the_digest_names_what_decides_a_result_and_nothing_else():
     assert tiny().digest == tiny().model_copy(update={"dataset": moved}).digest
 
 
-@pytest.mark.parametrize("extra", [{}, {"ema_decay": 0.9, "eval_steps": 4}, {"average_last": 2}])
-def test_killed_again_and_again_a_run_ends_with_the_same_metrics(extra, clicks, tmp_path):
-    """kill -9 within an epoch, twice; then --resume gives what the uninterrupted run gives."""
+def same_end(resumed, straight, folders):
+    """Metrics and history (but for the clock) are those of the uninterrupted run."""
+    for key in ("valid", "test", "epochs", "best_epoch"):
+        assert resumed.metrics[key] == straight.metrics[key]
+    first, second = ([{k: v for k, v in r.items() if k != "seconds"} for r in f.history] for f in folders)
+    assert first == second
+
+
+@pytest.mark.parametrize("step", [1, 15, 22, 46])  # before the first checkpoint, at one, between, after more
+@pytest.mark.parametrize("extra", [{}, {"average_last": 2}])
+def test_a_run_stopped_at_any_step_resumes_to_the_same_end(step, extra, clicks, tmp_path, monkeypatch):
     experiment = tiny(epochs=4, **extra)
+    straight = run(experiment, clicks, tmp_path / "straight")
+    plain, calls = TrainStep.__call__, []
+
+    def interrupted(self, batches):
+        calls.append(batches)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+        return plain(self, batches)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainStep, "__call__", interrupted)
+        run(experiment, clicks, tmp_path / "stopped")
+    with pytest.raises(RequestError, match="incomplete run: add --resume to go on or --force"):
+        run(experiment, clicks, tmp_path / "stopped")
+    resumed = run(experiment, clicks, tmp_path / "stopped", resume=True)
+    same_end(
+        resumed, straight, [RunFolder(tmp_path / name, experiment, 7) for name in ("stopped", "straight")]
+    )
+
+
+def test_killed_again_and_again_a_run_ends_with_the_same_metrics(clicks, tmp_path):
+    """kill -9 of the process, twice, evaluations within epochs; then it finishes as if nothing had been."""
+    experiment = tiny(epochs=4, ema_decay=0.9, eval_steps=4)
     straight = run(experiment, clicks, tmp_path / "straight")
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"experiment": experiment.model_dump(mode="json"), "seed": 7}))
     folder = RunFolder(tmp_path / "killed", experiment, 7)
-    command = [
-        sys.executable,
-        "-c",
-        RUN,
-        str(config),
-        str(tmp_path / "killed"),
-        str(clicks),
-        "0.05",
-        "resume",
-    ]
+    command = [sys.executable, "-c", RUN, str(config), str(tmp_path / "killed"), str(clicks), "0.05"]
     reached = 0
-    for more in (1, 2):  # evaluations to wait for before the kill comes a little later
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for more in (1, 2):  # evaluations to wait for before the kill comes
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while len(folder.history) < reached + more and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.02)
-        time.sleep(0.1)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        process.stdout.close()
         assert folder.is_started, "the run was not killed in the middle"
         reached = len(folder.history)
-    with pytest.raises(RequestError, match="incomplete run: add --resume to go on or --force"):
-        run(experiment, clicks, tmp_path / "killed")
     resumed = run(experiment, clicks, tmp_path / "killed", resume=True)
-    for key in ("valid", "test", "epochs", "best_epoch"):
-        assert resumed.metrics[key] == straight.metrics[key]
-    history = [{k: v for k, v in record.items() if k != "seconds"} for record in folder.history]
-    assert history == [
-        {k: v for k, v in record.items() if k != "seconds"}
-        for record in RunFolder(tmp_path / "straight", experiment, 7).history
-    ]
+    same_end(resumed, straight, [folder, RunFolder(tmp_path / "straight", experiment, 7)])
     assert not (folder.path / "checkpoint.pt").exists()
 
 

@@ -70,11 +70,13 @@ def read_matrices(path: Path, fields: list[Field]) -> dict[str, np.ndarray]:
         if (width := sum(field.width for field in fields if field.matrix == name))
     }
     start = 0
-    for file, count in zip(files, rows, strict=True):
+    for file in files:
         blocks = _parquet_blocks(file, fields) if file.suffix == ".parquet" else _npz_blocks(file, fields)
         for height, columns in blocks:
             for field in fields:
-                target = matrices[field.matrix][start : start + height, field.start : field.start + field.width]
+                target = matrices[field.matrix][
+                    start : start + height, field.start : field.start + field.width
+                ]
                 values = columns[field.name]
                 if values.size != target.size:
                     raise RequestError(f"'{file}': rows of column '{field.name}' are not {field.width} long")
@@ -88,7 +90,9 @@ def data_files(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(path.glob("*.parquet")) or sorted(path.glob("*.npz"))
     else:
-        files = [place for place in (path, Path(f"{path}.npz"), Path(f"{path}.parquet")) if place.is_file()][:1]
+        files = [place for place in (path, Path(f"{path}.npz"), Path(f"{path}.parquet")) if place.is_file()][
+            :1
+        ]
     if not files or files[0].suffix not in (".parquet", ".npz"):
         raise RequestError(f"'{path}' holds no encoded data (.parquet or .npz)")
     return files

@@ -1,0 +1,253 @@
+"""Builds: never half, never stale, never mixed, and what they do beyond FuxiCTR."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from data_support import SMALL, make_spec, quiet, small_frame, small_spec, write_small
+
+from fuxictr_qnn.data import build_dataset, find_build, reading
+from fuxictr_qnn.data.build import is_complete
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a build; build.json without its time."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    facts = json.loads(files["build.json"])
+    return files | {"build.json": json.dumps({**facts, "seconds": 0, "files": 0}).encode()}
+
+
+def test_second_time_reuses_the_build(tmp_path):
+    places = write_small(tmp_path)
+    assert find_build(small_spec(), places) is None
+    first = build_dataset(small_spec(), places, log=quiet)
+    second = build_dataset(small_spec(), places, log=quiet)
+    assert (first.reused, second.reused) == (False, True)
+    assert first.folder == second.folder == tmp_path / "small" / f"built-{first.fingerprint}"
+    assert find_build(small_spec(), places) == first.feature_map
+    assert first.facts["rows"] == {"train": 200, "valid": 50, "test": 50}
+    rate = pl.read_csv(tmp_path / "small" / "train.csv")["label"].mean()
+    assert first.facts["positive_rate"]["train"]["label"] == pytest.approx(rate)
+
+
+def test_checking_a_build_is_fast(tmp_path):
+    places = write_small(tmp_path, rows=100_000)
+    build_dataset(small_spec(), places, log=quiet)
+    started = time.process_time()
+    build_dataset(small_spec(), places, log=quiet)
+    assert time.process_time() - started < 0.3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"min_categr_count": 3},
+        {"feature_cols": SMALL["feature_cols"][:2]},
+        {"feature_cols": [{**SMALL["feature_cols"][0], "fill_na": "u1"}, *SMALL["feature_cols"][1:]]},
+        {"valid_data": "test.csv"},
+        {"test_data": None},
+    ],
+)
+def test_an_edited_config_never_reuses_stale_data(tmp_path, change):
+    places = write_small(tmp_path)
+    first = build_dataset(small_spec(), places, log=quiet)
+    second = build_dataset(small_spec(**change), places, log=quiet)
+    assert not second.reused and second.folder != first.folder and is_complete(first.folder)
+
+
+def test_an_edited_file_never_reuses_stale_data(tmp_path):
+    places = write_small(tmp_path)
+    file = tmp_path / "small" / "train.csv"
+    first = build_dataset(small_spec(), places, log=quiet)
+    text = file.read_text()
+    file.write_text(text.replace("u3", "u4"))  # the same size
+    second = build_dataset(small_spec(), places, log=quiet)
+    assert not second.reused and second.fingerprint != first.fingerprint
+    file.write_text(text)
+    assert build_dataset(small_spec(), places, log=quiet).folder == first.folder
+
+
+def test_a_feature_processors_code_is_part_of_the_fingerprint(tmp_path, monkeypatch):
+    places = write_small(tmp_path)
+    module = tmp_path / "own_functions.py"
+    source = (
+        "import polars as pl\nclass Own:\n    def first_letter(self, c): return pl.col(c).str.slice(0, 1)\n"
+    )
+    module.write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    columns = [{"name": "user", "preprocess": "first_letter"}]
+    spec = small_spec(feature_cols=columns, feature_processor="own_functions:Own")
+    first = build_dataset(spec, places, log=quiet)
+    assert json.loads((first.folder / "feature_vocab.json").read_text())["user"] == {
+        "__PAD__": 0,
+        "u": 1,
+        "__OOV__": 2,
+    }
+    module.write_text(source.replace("0, 1", "0, 2"))
+    monkeypatch.delitem(sys.modules, "own_functions")
+    os.utime(module, (time.time() + 5,) * 2)  # so that Python does not reuse its compiled file
+    assert build_dataset(spec, places, log=quiet).fingerprint != first.fingerprint
+
+
+def test_a_build_with_a_lost_or_damaged_file_is_made_again(tmp_path):
+    places = write_small(tmp_path)
+    first = build_dataset(small_spec(), places, log=quiet)
+    expected = contents(first.folder)
+    (first.folder / "valid.parquet").write_bytes(b"PAR1")
+    (first.folder / "feature_vocab.json").unlink()
+    assert not build_dataset(small_spec(), places, log=quiet).reused
+    assert contents(first.folder) == expected
+
+
+BUILD = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{here!r}, {root!r}]
+from data_support import small_spec, quiet
+from fuxictr_qnn.data import Places, build_dataset
+print("ready", flush=True)
+build_dataset(small_spec(), Places(Path({data!r})), log=quiet)
+"""
+
+
+def test_killed_at_any_moment(tmp_path):
+    """kill -9 at random moments: then there is no build, or a complete one; and a build is right."""
+    places = write_small(tmp_path, rows=300_000)
+    calm = build_dataset(small_spec(), write_small(tmp_path / "calm", rows=300_000), log=quiet)
+    expected = contents(calm.folder)
+    here = Path(__file__).parent
+    program = BUILD.format(here=str(here), root=str(here.parents[1]), data=str(places.data_root))
+    rng = np.random.default_rng(0)
+    for wait in rng.uniform(0, calm.seconds, 5):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for build in (places.data_root / "small").glob("built-*"):
+            assert contents(build) == expected
+    built = build_dataset(small_spec(), places, log=quiet)
+    assert contents(built.folder) == expected
+    half_made = [path for path in built.folder.parent.glob(".building-*") if path.is_dir()]
+    assert half_made == []
+
+
+def build_and_report(root: Path, results) -> None:
+    messages: list[str] = []
+    from fuxictr_qnn.data import Places
+
+    built = build_dataset(small_spec(), Places(root), log=messages.append)
+    results.put((built.reused, str(built.folder), messages))
+
+
+def test_two_processes_share_one_build(tmp_path):
+    places = write_small(tmp_path, rows=100_000)
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=build_and_report, args=(places.data_root, results)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    answers = [results.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(reused for reused, _, _ in answers) == [False, True]
+    assert len({folder for _, folder, _ in answers}) == 1
+    assert (
+        sum(
+            "building" in message
+            for _, _, messages in answers
+            for message in messages
+            if "waiting" not in message
+        )
+        == 1
+    )
+
+
+def test_leftovers_of_dead_builds_are_removed(tmp_path):
+    places = write_small(tmp_path)
+    leftover = tmp_path / "small" / ".building-0123456789abcdef"
+    leftover.mkdir()
+    (leftover / "train.parquet").write_bytes(b"half")
+    build_dataset(small_spec(), places, log=quiet)
+    assert not leftover.exists()
+
+
+def test_blocks_do_not_change_anything(tmp_path, monkeypatch):
+    """Many small blocks give what one block gives, quoted line ends included."""
+    places = write_small(tmp_path)
+    frame = small_frame(3000, seed=5).with_columns(user=pl.col("user") + pl.lit('\n"quoted", '))
+    frame.write_csv(tmp_path / "small" / "train.csv")
+    whole = contents(build_dataset(small_spec(), places, log=quiet).folder)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 1000)
+    (tmp_path / "again" / "small").mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        (tmp_path / "again" / "small" / f"{split}.csv").write_bytes(
+            (tmp_path / "small" / f"{split}.csv").read_bytes()
+        )
+    places = type(places)(data_root=tmp_path / "again")
+    built = build_dataset(small_spec(), places, log=quiet)
+    blocks = contents(built.folder)
+    for name in ("feature_map.json", "feature_vocab.json"):
+        assert blocks[name] == whole[name]
+    before = pl.read_parquet(tmp_path / "small" / built.folder.name / "train.parquet")
+    after = pl.read_parquet(built.train)
+    assert before.drop("price").equals(after.drop("price"))
+    assert (before["price"] - after["price"]).abs().max() < 1e-6
+
+
+def test_folders_of_part_files(tmp_path):
+    places = write_small(tmp_path)
+    folder = tmp_path / "small"
+    frame = pl.read_csv(folder / "train.csv")
+    (folder / "parts").mkdir()
+    for number in range(3):
+        frame[number * 70 : (number + 1) * 70].write_csv(folder / "parts" / f"part-{number}.csv")
+    one = build_dataset(small_spec(), places, log=quiet)
+    many = build_dataset(small_spec(train_data="parts"), places, log=quiet)
+    assert pl.read_parquet(one.train).equals(pl.read_parquet(many.train))
+
+
+def test_missing_values_and_nan_are_filled(tmp_path):
+    places = write_small(tmp_path)
+    folder = tmp_path / "small"
+    text = "user,item,price,label\nu1,1,2.5,1\n,1,nan,0\nu1,,,1\nu2,2,3.5,0\nu2,2,3.5,0\n"
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.csv").write_text(text)
+    columns = [dict(entry) for entry in SMALL["feature_cols"]]
+    columns[1]["min_categr_count"] = 1
+    columns[2] = {"name": "price", "dtype": "float", "type": "numeric", "fill_na": 3}
+    frame = pl.read_parquet(build_dataset(small_spec(feature_cols=columns), places, log=quiet).train)
+    assert frame["price"].to_list() == [2.5, 3, 3, 3.5, 3.5]
+    assert frame["user"].to_list() == [1, 3, 1, 2, 2]  # no user: the unknown one
+    assert frame["item"].to_list() == [2, 2, 1, 3, 3]  # no item: 0, a value like others
+
+
+def test_what_encodes_a_new_row_is_kept(tmp_path):
+    built = build_dataset(small_spec(), write_small(tmp_path), log=quiet)
+    state = json.loads((built.folder / "preprocessing.json").read_text())
+    price = pl.read_csv(tmp_path / "small" / "train.csv")["price"]
+    scaler = state["normalizers"]["price"]
+    assert scaler["shift"] == pytest.approx(price.mean()) and scaler["scale"] == pytest.approx(
+        price.std(ddof=0)
+    )
+    assert state["types"] == {"user": "String", "item": "Int64", "price": "Float64", "label": "Float64"}
+    assert state["dataset"]["feature_cols"][1]["min_categr_count"] == 2
+    assert not any(key.endswith("_data") for key in state["dataset"])
+
+
+def test_shipped_configs_have_the_columns_they_promise():
+    from data_support import config_of
+
+    fields = {"frappe_x1": 10, "ml_1m_x1": 7, "criteo_x4": 39, "criteo_10k": 39, "demo": 8}
+    for name, count in fields.items():
+        assert len(make_spec(name, config_of(name)).active_columns) == count

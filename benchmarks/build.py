@@ -32,6 +32,8 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
+    # Ray's workers give way to other processes; without this a busy machine would slow one side only.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     config = yaml.safe_load((Path(__file__).parents[1] / "data_configs" / f"{DATASET}.yaml").read_text())[
         DATASET
     ]

@@ -43,6 +43,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 def check_gpu(gpu: int | None) -> None:
     """RequestError for a GPU that is not there. -1 is the CPU, None whatever there is."""
+    if gpu is not None and gpu < -1:
+        raise RequestError(f"--gpu {gpu}: expected the number of a GPU, from 0 up, or -1 for the CPU")
     if gpu is not None and gpu >= 0:
         from fuxictr_qnn.training.device import choose_gpu
 

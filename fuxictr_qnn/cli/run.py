@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fuxictr_qnn.cli.log import log_to_stdout
 from fuxictr_qnn.cli.options import add_config_options, add_data_options, check_gpu, check_writable
 from fuxictr_qnn.cli.tables import plain_console, results_table
-from fuxictr_qnn.config import DEFAULT_EXPID, Loaded, load_experiment
+from fuxictr_qnn.config import DEFAULT_EXPID, EXPECTED_SEED, SEEDS, Loaded, load_experiment
 from fuxictr_qnn.errors import RequestError
 
 if TYPE_CHECKING:  # importing torch and FuxiCTR takes seconds, and --help needs neither
@@ -109,10 +109,13 @@ def _checked(args: argparse.Namespace) -> list[Loaded]:
 
     if args.seeds is not None and args.seeds < 1:
         problems.append(f"--seeds {args.seeds}: expected a number of at least 1")
-    problems += [f"--seed {seed}: expected a number from 0 up" for seed in args.seed or [] if seed < 0]
+    problems += [f"--seed {seed}: expected {EXPECTED_SEED}" for seed in args.seed or [] if seed not in SEEDS]
     attempt(check_writable, args.out, "--out")
     attempt(check_gpu, args.gpu)
     loaded = [attempt(load_experiment, expid, args.config, overrides, args.zoo) for expid in expids]
+    last = max((item.seed + (args.seeds or 1) - 1 for item in loaded if item), default=0)
+    if last not in SEEDS:
+        problems.append(f"--seeds {args.seeds}: the last would be {last}; expected {EXPECTED_SEED}")
     if problems:
         raise RequestError(dict.fromkeys(problems))
     return loaded

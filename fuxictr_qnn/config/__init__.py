@@ -1,10 +1,12 @@
 """YAML in FuxiCTR's format -> one validated Experiment."""
 
 from fuxictr_qnn.config.catalog import ListedDataset, ListedExpid, list_datasets, list_expids
-from fuxictr_qnn.config.load import DEFAULT_EXPID, Loaded, load_experiment
+from fuxictr_qnn.config.load import DEFAULT_EXPID, EXPECTED_SEED, SEEDS, Loaded, load_experiment
 
 __all__ = [
     "DEFAULT_EXPID",
+    "EXPECTED_SEED",
+    "SEEDS",
     "ListedDataset",
     "ListedExpid",
     "Loaded",

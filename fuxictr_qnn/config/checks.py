@@ -11,7 +11,14 @@ from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import nearest
 from fuxictr_qnn.training.settings import FitSettings
 
-LOSSES = ("binary_crossentropy", "binary_cross_entropy", "bce", "mse_loss", "l1_loss", "huber_loss")
+LOSSES = {  # task -> losses
+    "binary_classification": ("binary_crossentropy", "binary_cross_entropy", "bce"),
+    "regression": ("mse_loss", "l1_loss", "huber_loss"),
+}
+ERRORS = ("MSE", "RMSE", "MAE")  # the metrics of a regression
+LOWER_IS_BETTER = ("logloss", "binary_crossentropy", *ERRORS)
+# torch's optimizers that need a closure, sparse gradients or weights that are all matrices
+UNSUITED = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
 
 
 def apply_rule(rule: Any, place: str, value: Any, problems: list[str]) -> Any:
@@ -65,14 +72,9 @@ def _evaluated_strings(column: Any, origin: str, problems: list[str]) -> Any:
 
 
 def check_feature_use(features: Settings, problems: list[str]) -> None:
-    """feature_specs as [{name: ..., key: value}], in the fixed grammar, in place."""
+    """The strings in feature_specs that FuxiCTR evaluates are in the fixed grammar, in place."""
     specs = features.get("feature_specs")
     if specs and isinstance(specs.value, list):
-        for item in specs.value:
-            if not isinstance(item, dict) or "name" not in item:
-                problems.append(
-                    f"{specs.origin}: feature_specs: {shown(item)}: expected `name: ...` and keys"
-                )
         checked = [_evaluated_strings(item, specs.origin, problems) for item in specs.value]
         features["feature_specs"] = Setting(checked, specs.origin)
 
@@ -93,16 +95,45 @@ def check_fit(fit: Settings, dataset: DatasetSpec | None, problems: list[str]) -
             f"{dataset.source}: {', '.join(grouped)} need group_id, the column that names the groups"
         )
     _check_optimizer(fit, problems)
-    _check_loss(fit, problems)
+    _check_task(fit, metrics, problems)
 
 
-def _check_loss(fit: Settings, problems: list[str]) -> None:
-    """One of LOSSES; FuxiCTR would evaluate any other text."""
-    loss = fit.get("loss")
-    if loss and isinstance(loss.value, str) and loss.value not in LOSSES:
-        known = ", ".join(LOSSES)
+def check_splits(dataset: DatasetSpec, problems: list[str]) -> None:
+    """Training needs train_data and valid_data, built or encoded."""
+    missing = [key for key in ("train_data", "valid_data") if not getattr(dataset, key)]
+    if missing:
         problems.append(
-            f"{loss.origin}: loss = {shown(loss.value)}: expected {known}.{nearest(loss.value, LOSSES)}"
+            f"{dataset.source}, {dataset.dataset_id}: {' and '.join(missing)} must be set: one part of the "
+            "data is trained on, the other decides when to stop"
+        )
+
+
+def _value(fit: Settings, key: str) -> Setting:
+    """A setting of the fit loop, or its default."""
+    return fit.get(key, Setting(FitSettings.model_fields[key].default, "default"))
+
+
+def _check_task(fit: Settings, metrics: list[str], problems: list[str]) -> None:
+    """A loss that FuxiCTR need not evaluate, and loss and metrics that go with the task."""
+    task, loss = _value(fit, "task"), _value(fit, "loss")
+    if not isinstance(loss.value, str) or not isinstance(task.value, str) or task.value not in LOSSES:
+        return  # reported with the other types
+    fitting, every = LOSSES[task.value], [name for names in LOSSES.values() for name in names]
+    if loss.value not in every:
+        problems.append(
+            f"{loss.origin}: loss = {shown(loss.value)}: expected {', '.join(fitting)}."
+            f"{nearest(loss.value, every)}"
+        )
+    elif loss.value not in fitting:
+        origin = (loss if "loss" in fit else task).origin
+        problems.append(
+            f"{origin}: loss = {loss.value} is none for task = {task.value}: set loss to {', '.join(fitting)}"
+        )
+    other = [name for name in metrics if name in grammar.METRICS and name not in ERRORS]
+    if task.value == "regression" and other:
+        problems.append(
+            f"{task.origin}: metrics = {metrics}: task = regression needs metrics and monitor of "
+            f"{', '.join(ERRORS)} or package.module:function; {', '.join(other)} need labels 0 and 1"
         )
 
 
@@ -113,30 +144,52 @@ def _check_optimizer(fit: Settings, problems: list[str]) -> None:
         return
     from torch import optim
 
-    known = [name for name, value in vars(optim).items() if isinstance(value, type) and name != "Optimizer"]
+    known = [name for name, value in vars(optim).items() if isinstance(value, type) and name not in UNSUITED]
     if optimizer.value not in known:
         problems.append(
-            f"{optimizer.origin}: optimizer = {shown(optimizer.value)}: expected a class of torch.optim."
-            f"{nearest(optimizer.value, known)}"
+            f"{optimizer.origin}: optimizer = {shown(optimizer.value)}: expected one of torch.optim's "
+            f"{', '.join(known)}.{nearest(optimizer.value, known)}"
         )
 
 
 def _check_monitor(fit: Settings, metrics: list[str], problems: list[str]) -> None:
     """The monitored names, written as the metrics are (NDCG(5) -> NDCG(k=5)), are among them."""
-    monitor = fit.get("monitor", Setting(FitSettings.model_fields["monitor"].default, "default"))
+    monitor = _value(fit, "monitor")
     if not isinstance(monitor.value, (str, dict)):
         return  # the wrong type is reported with the other types
     weights = monitor.value if isinstance(monitor.value, dict) else {monitor.value: 1.0}
     written = {_written_out(name): weight for name, weight in weights.items()}
-    for name in written:
-        if name not in metrics:
-            problems.append(
-                f"{monitor.origin}: monitor = {shown(monitor.value)}: '{name}' is not among the metrics "
-                f"{metrics}.{nearest(name, metrics)}"
-            )
+    if not written:
+        problems.append(f"{monitor.origin}: monitor = {{}}: expected a metric, or metrics with weights")
+        return
+    absent = [name for name in written if name not in metrics]
+    problems += [
+        f"{monitor.origin}: monitor = {shown(monitor.value)}: '{name}' is not among the metrics "
+        f"{metrics}.{nearest(name, metrics)}"
+        for name in absent
+    ]
     if "monitor" in fit:
         value = written if isinstance(monitor.value, dict) else next(iter(written))
         fit["monitor"] = Setting(value, monitor.origin)
+    if not absent:
+        _check_direction(fit, problems)
+
+
+def _check_direction(fit: Settings, problems: list[str]) -> None:
+    """The best value of a metric on its own is its highest or its lowest; the other one is a mistake.
+
+    In a mapping the signs of the weights say it.
+    """
+    monitor, mode = _value(fit, "monitor"), _value(fit, "monitor_mode")
+    if not isinstance(monitor.value, str) or grammar.is_dotted_path(monitor.value):
+        return
+    right, best = ("min", "lower") if monitor.value in LOWER_IS_BETTER else ("max", "higher")
+    if mode.value in ("max", "min") and mode.value != right:
+        origin = (mode if "monitor_mode" in fit else monitor).origin
+        problems.append(
+            f"{origin}: monitor = {monitor.value} with monitor_mode = {mode.value} would keep the worst "
+            f"weights: a {best} {monitor.value} is better, so set monitor_mode: {right}"
+        )
 
 
 def _written_out(name: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from fuxictr_qnn.config.merging import Setting, Settings
@@ -51,15 +52,18 @@ SILENT_IF_OFF = frozenset({"debug_mode", "debug", "pickle_feature_encoder", "use
 ONLY_OFF = frozenset({"feature_config", "embedding_dropout", "embedding_hooks", "valid_size", "test_size"})
 
 
-def translate(settings: Settings) -> tuple[Settings, list[str]]:
+def translate(settings: Settings, of_model: Container[str] = ()) -> tuple[Settings, list[str]]:
     """Settings under today's names, and at most one note about the old ones.
 
-    A new name that is set as well wins over the old one.
+    A new name that is set as well wins over the old one. A key in `of_model`, which the model's own
+    constructor names, is the model's and stays as it is.
     """
     kept: Settings = {}
     said: list[str] = []
     for key, setting in settings.items():
-        if key in RENAMED:
+        if key in of_model and (key in RENAMED or key in ONLY_OFF):
+            kept[key] = setting
+        elif key in RENAMED:
             said.append(f"{key} -> {RENAMED[key]}")
             if RENAMED[key] not in settings:
                 kept[RENAMED[key]] = setting

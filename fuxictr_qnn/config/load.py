@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fuxictr_qnn.config.checks import check_columns, check_feature_use, check_fit
+from fuxictr_qnn.config.checks import check_columns, check_feature_use, check_fit, check_splits
 from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, OTHER_KEYS, translate
 from fuxictr_qnn.config.merging import Setting, Settings, layers_of, merge, override, parse_overrides
 from fuxictr_qnn.config.model_params import check_model_params
@@ -14,11 +14,14 @@ from fuxictr_qnn.config.problems import validated
 from fuxictr_qnn.config.sources import Entry, find_dataset, read_expids
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.models.registry import constructor_keys, find_model
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
 from fuxictr_qnn.training.settings import FitSettings
 
 DEFAULT_EXPID = "QNNalpha_demo"
 DEFAULT_SEED = 2024
+SEEDS = range(2**32)  # what NumPy takes
+EXPECTED_SEED = "a whole number from 0 to 2**32 - 1"
 
 
 class Loaded(NamedTuple):
@@ -48,10 +51,16 @@ def load_experiment(
     Raises:
         RequestError: with every problem found, not only the first.
     """
-    pairs = parse_overrides(overrides)
-    entry = _find_expid(expid, config)
     problems: list[str] = []
-    settings, notes = translate(_merged(entry, pairs, problems))
+    pairs = parse_overrides(overrides, problems)
+    try:
+        entry = _find_expid(expid, config)
+    except RequestError as error:
+        raise RequestError([*problems, *error.problems]) from None
+    written = _merged(entry, pairs, problems)
+    model = _text(written, "model", entry, problems)
+    cls = _model_class(model, written["model"].origin, zoo, problems) if model else None
+    settings, notes = translate(written, constructor_keys(cls)[0] if cls else ())
     fit, dataset, features, params = _parts(settings)
 
     seed = _seed(settings, problems)
@@ -59,11 +68,11 @@ def load_experiment(
     if "dataset_id" in dataset:
         check_columns(dataset, problems)
         spec = validated(DatasetSpec, dataset, problems, source=_dataset_file(settings, entry))
+    if spec is not None:
+        check_splits(spec, problems)
     check_fit(fit, spec, problems)
     check_feature_use(features, problems)
-    model = _text(settings, "model", entry, problems)
-    named = Setting(model, settings["model"].origin) if model else None
-    model_params = check_model_params(named, params, features, zoo, problems, notes) if named else {}
+    model_params = check_model_params(model, cls, params, features, problems, notes) if cls else {}
     fit_settings = validated(FitSettings, fit, problems)
     use = validated(FeatureUse, features, problems)
     if problems or spec is None or fit_settings is None or use is None:
@@ -76,7 +85,7 @@ def load_experiment(
 
 def settings_of(expid: str | None, config: Path | None, overrides: Iterable[str] = ()) -> Settings:
     """The merged settings of an experiment as they were written, before any check."""
-    return _merged(_find_expid(expid, config), parse_overrides(overrides), [])
+    return _merged(_find_expid(expid, config), parse_overrides(overrides, []), [])
 
 
 def _find_expid(expid: str | None, config: Path | None) -> Entry:
@@ -85,8 +94,9 @@ def _find_expid(expid: str | None, config: Path | None) -> Entry:
         expid = next(iter(known)) if len(known) == 1 else DEFAULT_EXPID
     if expid not in known:
         where = config or "the installed model_zoo"
+        some = nearest(expid, known) or f" The first are {', '.join(list(known)[:5])}."
         raise RequestError(
-            f"--expid {expid}: no such experiment in {where}.{nearest(expid, known)} "
+            f"--expid {expid}: no such experiment in {where}.{some} "
             f"`fuxictr list expids{f' --config {config}' if config else ''}` shows all {len(known)}"
         )
     return known[expid]
@@ -94,7 +104,7 @@ def _find_expid(expid: str | None, config: Path | None) -> Entry:
 
 def _merged(entry: Entry, pairs: list[tuple[str, Any]], problems: list[str]) -> Settings:
     """Base < expid < dataset < --set. The dataset is the one that the stronger layers name."""
-    written = override(merge(layers_of(entry)), pairs)
+    written = override(merge(layers_of(entry)), pairs, problems)
     if entry.dataset_file:
         return written
     dataset_id = _text(written, "dataset_id", entry, problems)
@@ -107,7 +117,7 @@ def _merged(entry: Entry, pairs: list[tuple[str, Any]], problems: list[str]) -> 
         return {key: setting for key, setting in written.items() if key != "dataset_id"}
     layers = [*layers_of(entry), *layers_of(dataset)]
     named = {"dataset_id": Setting(dataset_id, f"{dataset.file}, {dataset_id}")}
-    return override(merge(layers), pairs) | named
+    return override(merge(layers), pairs, problems) | named
 
 
 def _parts(settings: Settings) -> tuple[Settings, Settings, Settings, Settings]:
@@ -121,10 +131,18 @@ def _parts(settings: Settings) -> tuple[Settings, Settings, Settings, Settings]:
     return those(FIT_KEYS), those(DATASET_KEYS), those(FEATURE_KEYS), rest
 
 
+def _model_class(name: str, origin: str, zoo: Path | None, problems: list[str]) -> type | None:
+    try:
+        return find_model(name, zoo)
+    except RequestError as error:
+        problems += [f"{origin}: {problem}" for problem in error.problems]
+        return None
+
+
 def _seed(settings: Settings, problems: list[str]) -> int:
     seed = settings.get("seed", Setting(DEFAULT_SEED, "default"))
-    if isinstance(seed.value, bool) or not isinstance(seed.value, int) or not 0 <= seed.value < 2**32:
-        problems.append(f"{seed.origin}: seed = {seed.value!r}: expected a whole number from 0 to 2**32 - 1")
+    if isinstance(seed.value, bool) or not isinstance(seed.value, int) or seed.value not in SEEDS:
+        problems.append(f"{seed.origin}: seed = {seed.value!r}: expected {EXPECTED_SEED}")
         return DEFAULT_SEED
     return seed.value
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuxictr_qnn.config.loading import parse_yaml
+from fuxictr_qnn.config.problems import shown
 from fuxictr_qnn.config.sources import Entry
 from fuxictr_qnn.errors import RequestError
 
@@ -34,9 +35,9 @@ def merge(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> Settings:
     return {str(key): Setting(value, origin) for origin, layer in layers for key, value in layer.items()}
 
 
-def parse_overrides(texts: Iterable[str]) -> list[tuple[str, Any]]:
-    """`KEY=VALUE` texts as pairs, the value read as YAML. Raises RequestError with every wrong one."""
-    pairs, problems = [], []
+def parse_overrides(texts: Iterable[str], problems: list[str]) -> list[tuple[str, Any]]:
+    """`KEY=VALUE` texts as pairs, the value read as YAML; every wrong one is left out and a problem."""
+    pairs = []
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not all(part.strip() for part in key.split(".")):
@@ -46,29 +47,33 @@ def parse_overrides(texts: Iterable[str]) -> list[tuple[str, Any]]:
             pairs.append((key.strip(), parse_yaml(value, f"--set {text}")))
         except RequestError as error:
             problems += error.problems
-    if problems:
-        raise RequestError(problems)
     return pairs
 
 
-def override(settings: Settings, pairs: Iterable[tuple[str, Any]]) -> Settings:
-    """The settings with --set applied; a dotted key changes one entry of a mapping."""
+def override(settings: Settings, pairs: Iterable[tuple[str, Any]], problems: list[str]) -> Settings:
+    """The settings with --set applied; a dotted key changes one entry of a mapping.
+
+    One that would go into anything else is left out, and one more problem.
+    """
     changed = dict(settings)
     for dotted, value in pairs:
         key, *inner = dotted.split(".")
         if inner:
             old = changed[key].value if key in changed else {}
-            value = _with_entry(old, inner, value, dotted)
+            try:
+                value = _with_entry(old, inner, value)
+            except ValueError as error:
+                if (problem := f"--set {dotted}: {error}") not in problems:
+                    problems.append(problem)
+                continue
         changed[key] = Setting(value, f"--set {dotted}")
     return changed
 
 
-def _with_entry(mapping: Any, path: list[str], value: Any, dotted: str) -> dict[str, Any]:
+def _with_entry(mapping: Any, path: list[str], value: Any) -> dict[str, Any]:
     if not isinstance(mapping or {}, dict):
-        raise RequestError(
-            f"--set {dotted}: '{path[0]}' would be set inside {mapping!r}, which is no mapping"
-        )
+        raise ValueError(f"'{path[0]}' would be set inside {shown(mapping)}, which is no mapping")
     outer = copy.copy(mapping or {})
     name, *rest = path
-    outer[name] = _with_entry(outer.get(name), rest, value, dotted) if rest else value
+    outer[name] = _with_entry(outer.get(name), rest, value) if rest else value
     return outer

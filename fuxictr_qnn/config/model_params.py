@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import json
 import typing
-from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fuxictr_qnn import grammar
 from fuxictr_qnn.config.checks import apply_rule
 from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, OTHER_KEYS
 from fuxictr_qnn.config.merging import Setting, Settings
 from fuxictr_qnn.config.problems import sentences, shown
-from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.errors import nearest
+from fuxictr_qnn.models.registry import constructor_keys, is_own
 
 GIVEN_BY_TRAINING = frozenset({"feature_map", "model_id", "gpu", "model_root", "verbose"})
 
 
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
 def check_model_params(
-    model: Setting,
+    model: str,
+    cls: type,
     params: Settings,
     features: Settings,
-    zoo: Path | None,
     problems: list[str],
     notes: list[str],
 ) -> dict[str, Any]:
@@ -32,22 +36,15 @@ def check_model_params(
     An unknown key is a problem for our models; a class from elsewhere that takes **kwargs gets it,
     with a note, because it may read it.
     """
-    from fuxictr_qnn.models.registry import constructor_keys, find_model, is_own
-
-    try:
-        cls = find_model(model.value, zoo)
-    except RequestError as error:
-        problems += [f"{model.origin}: {problem}" for problem in error.problems]
-        return {}
     accepted, takes_any = constructor_keys(cls)
     accepted -= GIVEN_BY_TRAINING
     lenient = takes_any and not is_own(cls)
     unknown = [key for key in params if key not in accepted]
     if lenient and unknown:
-        notes.append(f"{model.value} names no parameter {', '.join(unknown)}; passed on as it is")
+        notes.append(f"{model} names no parameter {', '.join(unknown)}; passed on as it is")
     for key in [] if lenient else unknown:
         place = f"{params[key].origin}: {key} = {shown(params[key].value)}"
-        problems.append(f"{place}: {_unknown(key, model.value, accepted)}")
+        problems.append(f"{place}: {_unknown(key, model, accepted)}")
     checked = {
         key: _checked_value(_expected_type(cls, key, is_own(cls)), key, setting, problems)
         for key, setting in params.items()
@@ -78,10 +75,12 @@ def _checked_value(expected: Any, key: str, setting: Setting, problems: list[str
         return apply_rule(rule, f"{setting.origin}: {key}", setting.value, problems)
     if expected is None:
         return setting.value
+    # read strictly, but as JSON: a list may stand for a tuple, true for no number
+    text = json.dumps(setting.value, default=str, skipkeys=True)
     try:
-        return TypeAdapter(expected).validate_python(setting.value)
+        return TypeAdapter(expected, config=_STRICT).validate_json(text)
     except ValidationError as error:
-        problems += [item.replace("value", key, 1) for item in sentences(error, lambda _: setting.origin)]
+        problems += sentences(error, lambda _: setting.origin, key=key)
         return setting.value
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fuxictr_qnn.config.merging import Settings
 from fuxictr_qnn.data.spec import ColumnSpec, LabelSpec
 from fuxictr_qnn.errors import nearest
+from fuxictr_qnn.training.experiment import FeatureChange
+
+if TYPE_CHECKING:
+    from fuxictr_qnn.config.merging import Settings
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,6 +34,8 @@ EXPECTED = {
     "greater_than_equal": "a number of at least {ge}",
     "less_than": "a number below {lt}",
     "less_than_equal": "a number of at most {le}",
+    "finite_number": "a finite number",
+    "too_short": "at least {min_length} of them",
     "missing": "this key to be set",
 }
 
@@ -42,20 +47,27 @@ def shown(value: Any) -> str:
 
 
 def sentences(
-    error: ValidationError, origin_of: Callable[[str], str], known: Iterable[str] = ()
+    error: ValidationError, origin_of: Callable[[str], str], known: Iterable[str] = (), key: str = ""
 ) -> list[str]:
     """One sentence a wrong key. `known` holds the names that an unknown key may have meant.
 
-    The branches of a union (text or a number) fail one by one; they become one sentence.
+    `key` is what the whole value is called, where it is not an object with keys of its own.
+
+    The branches of a union (text or a number) fail one by one; they become one sentence. Where one
+    branch fails inside the value, as with {AUC: x}, it was meant, and the others say nothing.
     """
     expected: dict[tuple[str, str], list[str]] = {}
-    for item in error.errors(include_url=False):
-        key, *inner = [str(part) for part in item["loc"]] or ["value"]
-        field = ".".join([key, *(part for part in inner if part.isidentifier() and part not in _TYPE_NAMES)])
+    items = error.errors(include_url=False)
+    paths = [_path((key, *item["loc"]) if key else item["loc"]) for item in items]
+    for item, path in zip(items, paths, strict=True):
+        if any(len(other) > len(path) and other[: len(path)] == path for other in paths):
+            continue
+        key, *inner = path
+        field = ".".join([key, *(part for part in inner if not part.isdigit())])
         value = "" if item["type"] == "missing" else f" = {shown(item['input'])}"
         words = expected.setdefault((key, f"{field}{value}"), [])
         if item["type"] == "extra_forbidden":
-            words.append(f"unknown key.{nearest(inner[-1] if inner else key, known)}")
+            words.append(f"unknown key.{nearest(inner[-1] if inner else key, known) or _listed(known)}")
         else:
             words.append("expected " + _expectation(item))
     return [
@@ -65,6 +77,18 @@ def sentences(
 
 
 _TYPE_NAMES = frozenset({"str", "int", "float", "bool", "list", "dict", "none"})
+
+
+def _listed(known: Iterable[str]) -> str:
+    """` Known: a, b`, where they are few."""
+    names = list(known)
+    return f" Known: {', '.join(names)}" if 0 < len(names) <= 12 else ""
+
+
+def _path(loc: tuple[int | str, ...]) -> list[str]:
+    """Where in the config a value stands: pydantic's place without the names of union branches."""
+    parts = [str(part) for part in loc]
+    return [part for part in parts if part not in _TYPE_NAMES and "[" not in part] or ["value"]
 
 
 def _expectation(item: Any) -> str:
@@ -86,7 +110,11 @@ def validated(model: type[Model], settings: Settings, problems: list[str], **fix
 
 
 def _all_fields(model: type[BaseModel]) -> list[str]:
-    nested = {"feature_cols": ColumnSpec.model_fields, "label_col": LabelSpec.model_fields}
+    nested = {
+        "feature_cols": ColumnSpec.model_fields,
+        "label_col": LabelSpec.model_fields,
+        "feature_specs": FeatureChange.__annotations__,
+    }
     return [
         *model.model_fields,
         *(name for key in nested if key in model.model_fields for name in nested[key]),

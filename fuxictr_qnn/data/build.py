@@ -88,7 +88,8 @@ def build_dataset(
     except OSError as error:
         raise RunError(f"building {spec.dataset_id} in '{root}' failed: {error}") from error
     facts = json.loads((folder / "build.json").read_text())
-    _check_task(facts["not_binary"], task)
+    if problems := _label_problems(facts["not_binary"], task):
+        raise RequestError(problems)
     splits = {split: folder / f"{split}.parquet" if split in inputs.splits else None for split in SPLITS}
     return BuiltDataset(
         dataset_id=spec.dataset_id,
@@ -155,8 +156,7 @@ def _build(job: _Job) -> None:
     preprocessing = Preprocessing(job.spec, splits["train"].schema())
     check_types(job.spec, preprocessing.outputs)
     found = survey(job.spec, splits, preprocessing)
-    _check_task(found.not_binary, job.task)
-    fitted = fit(job.spec, found, job.inputs.pretrained)
+    fitted = _fit_and_check(job, found)
     shutil.rmtree(job.folder, ignore_errors=True)  # there only if it is damaged
     job.temporary.mkdir()
     try:
@@ -170,6 +170,17 @@ def _build(job: _Job) -> None:
     except BaseException:
         shutil.rmtree(job.temporary, ignore_errors=True)
         raise
+
+
+def _fit_and_check(job: _Job, found: Survey) -> Fitted:
+    problems = _label_problems(found.not_binary, job.task)
+    try:
+        fitted = fit(job.spec, found, job.inputs.pretrained)
+    except RequestError as error:
+        raise RequestError(problems + error.problems) from error
+    if problems:
+        raise RequestError(problems)
+    return fitted
 
 
 def _write_descriptions(job: _Job, preprocessing: Preprocessing, fitted: Fitted) -> None:
@@ -199,10 +210,9 @@ def _facts(found: Survey, temporary: Path, seconds: float) -> dict[str, Any]:
     }
 
 
-def _check_task(not_binary: dict[str, str], task: str) -> None:
-    """Refuse labels other than 0 and 1 unless the task is a regression."""
-    if task != "regression" and not_binary:
-        raise RequestError(not_binary.values())
+def _label_problems(not_binary: dict[str, str], task: str) -> list[str]:
+    """Labels other than 0 and 1, unless the task is a regression."""
+    return [] if task == "regression" else list(not_binary.values())
 
 
 def _same_rows(files: dict[str, list[Path]], contents: dict[str, list[str]]) -> list[str]:

@@ -19,7 +19,7 @@ import polars as pl
 from fuxictr_qnn.data.build import Log
 from fuxictr_qnn.data.places import Places, user_cache
 from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import is_writable, locked, write_bytes, write_json
 
 VERSION = 1  # raise it with every change of what is simulated
@@ -100,6 +100,7 @@ def write_demo(spec: DatasetSpec, places: Places, log: Log) -> DatasetSpec:
 
     Raises:
         RequestError: neither the data root nor the user's cache folder can be written.
+        RunError: the disk failed or is full.
     """
     folders = _folders(spec, places)
     folder = next((place for place in folders if _is_complete(place) or is_writable(place)), None)
@@ -107,11 +108,14 @@ def write_demo(spec: DatasetSpec, places: Places, log: Log) -> DatasetSpec:
         tried = " or ".join(f"'{place}'" for place in folders)
         raise RequestError(f"cannot write the demo data to {tried}: set --data-root to a folder you own")
     if not _is_complete(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / ".simulating.lock"):
-            if not _is_complete(folder):
-                log(f"simulating a click log of {sum(ROWS.values()):,} impressions in {folder}")
-                _write(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder / ".simulating.lock"):
+                if not _is_complete(folder):
+                    log(f"simulating a click log of {sum(ROWS.values()):,} impressions in {folder}")
+                    _write(folder)
+        except OSError as error:
+            raise RunError(f"writing the demo data to '{folder}' failed: {error}") from error
     return _in_folder(spec, folder)
 
 

@@ -89,12 +89,11 @@ def _survey_split(
         frame = preprocess(preprocessing, block)
         if spec.feature_processor and split == "train" and not found.rows[split]:
             preprocessing.check_rowwise(block.frame[:10_000])
+        _check_numbers(spec, frame, block)
         found.rows[split] += frame.height
         for label in spec.label_col:
-            _check_label(label.name, frame[label.name], block, split, found)
+            _note_label(label.name, frame[label.name].cast(pl.Float64), block, split, found)
         for column in spec.active_columns:
-            if column.type == "numeric":
-                _check_numbers(column.name, frame[column.name], block)
             if split == "train" or column.type == "meta":
                 _count(column, frame[column.name], found)
     if not found.rows[split]:
@@ -120,28 +119,30 @@ def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
     return frame
 
 
-def _check_numbers(name: str, values: pl.Series, block: Block) -> None:
-    finite = values.cast(pl.Float64).is_finite().fill_null(False)
-    if not finite.all():
-        row = block.first_row + (~finite).arg_max() + 1
-        raise RequestError(f"'{block.file}', row {row}: column '{name}' is not a finite number")
+def _check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
+    """Labels and numeric columns must be finite in every row; names the first row of each that is not."""
+    numeric = [column.name for column in spec.active_columns if column.type == "numeric"]
+    kinds = {label.name: "label" for label in spec.label_col} | dict.fromkeys(numeric, "column")
+    problems = []
+    for name, kind in kinds.items():
+        wrong = ~frame[name].cast(pl.Float64).is_finite().fill_null(False)
+        if wrong.any():
+            row = block.first_row + wrong.arg_max() + 1
+            problems.append(f"'{block.file}', row {row}: {kind} '{name}' is missing or not a finite number")
+    if problems:
+        raise RequestError(problems)
 
 
-def _check_label(name: str, values: pl.Series, block: Block, split: str, found: Survey) -> None:
-    """Missing labels are errors; others than 0 and 1 only for a classification task."""
-    numbers = values.cast(pl.Float64)
-    missing = numbers.fill_nan(None).is_null()
-    if missing.any():
-        row = block.first_row + missing.arg_max() + 1
-        raise RequestError(f"'{block.file}', row {row}: label '{name}' is missing")
-    strange = (numbers != 0) & (numbers != 1)
+def _note_label(name: str, values: pl.Series, block: Block, split: str, found: Survey) -> None:
+    """Add to the positive rate, and remember the first value that is not 0 or 1."""
+    found.label_sums[split][name] += float(values.sum())
+    strange = (values != 0) & (values != 1)
     if strange.any() and name not in found.not_binary:
         at = strange.arg_max()
         found.not_binary[name] = (
             f"'{block.file}', row {block.first_row + at + 1}: label '{name}' is {values[at]}, "
             f"but classification needs 0 or 1; use task: regression for other labels"
         )
-    found.label_sums[split][name] += float(numbers.sum())
 
 
 def _count(column: ColumnSpec, values: pl.Series, found: Survey) -> None:

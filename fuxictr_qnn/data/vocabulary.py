@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import polars as pl
 
@@ -160,6 +159,8 @@ def pretrained_keys(file: Path, dtype: str) -> pl.Series:
     if file.suffix == ".npz":
         keys = np.load(file)["key"]
     elif file.suffix == ".h5":
+        import h5py  # rarely needed, and slow to import
+
         with h5py.File(file) as source:
             keys = source["key"][:]
     elif file.suffix == ".parquet":

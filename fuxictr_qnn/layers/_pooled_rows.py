@@ -19,7 +19,8 @@ _CHUNK_ELEMENTS = 1 << 18
 
 
 def _chunks(z: Tensor) -> range:
-    rows = z.shape[0] if z.device.type != "cpu" else max(1, _CHUNK_ELEMENTS // max(1, z[0].numel()))
+    per_row = max(1, z.shape[1:].numel())
+    rows = z.shape[0] if z.device.type != "cpu" else _CHUNK_ELEMENTS // per_row
     return range(0, z.shape[0], max(1, rows))
 
 

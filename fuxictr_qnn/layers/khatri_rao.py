@@ -177,6 +177,7 @@ class KhatriRaoLayer(nn.Module):
     def _statistics(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Mean and variance over the batch of W x + b, from those of x: W mean + b, diag(W Cov W^T)."""
         weight = self.linear.weight
+        x = x.to(weight.dtype)  # under autocast the layer before may have given bfloat16
         x_mean = x.mean(dim=0)
         centred = x - x_mean
         cov = centred.t() @ centred / x.shape[0]

@@ -8,14 +8,17 @@ dotted path `package.module:Class`, and the models in FuxiCTR's own wheel.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import importlib
 import importlib.metadata
 import inspect
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.grammar import is_dotted_path
 
 ENTRY_POINTS = "fuxictr.models"
 
@@ -39,15 +42,16 @@ def register_model(cls: type | None = None, *, name: str | None = None):
     """Class decorator: make a BaseModel subclass known under its class name, or under `name`.
 
     Raises:
-        ValueError: the name is taken by another class.
+        ValueError: the name is taken by another class, or is an alias of ours.
     """
 
     def add(model: type) -> type:
         key = name or model.__name__
         other = _registered.get(key)
-        taken = key in OWN_MODELS or (other is not None and other is not model)
-        if taken:
-            owner = OWN_MODELS.get(key) or other.__module__
+        owner = OWN_MODELS.get(ALIASES.get(key, key))
+        if owner is None and other is not None and other is not model:
+            owner = other.__module__
+        if owner:
             raise ValueError(f"the model name {key!r} is already taken by {owner}")
         _registered[key] = model
         return model
@@ -65,27 +69,25 @@ def find_model(name: str, zoo: Path | None = None) -> type:
     """The model class called `name`.
 
     Raises:
-        RequestError: no such model; the message lists the nearest names.
+        RequestError: no such model (the message lists the nearest names), one whose module cannot
+            be imported, or a class that is no FuxiCTR model.
     """
-    if zoo is not None:
-        found = _from_zoo(name, Path(zoo))
-        if found is not None:
-            return found
     own = ALIASES.get(name, name)
-    if own in OWN_MODELS:
+    found = _from_zoo(name, Path(zoo)) if zoo is not None else None
+    if found is None and own in OWN_MODELS:
         return getattr(importlib.import_module(OWN_MODELS[own]), own)
-    if name in _registered:
-        return _registered[name]
-    for point in _entry_points():
-        if point.name == name:
-            return point.load()
-    if ":" in name:
-        return _from_dotted_path(name)
-    found = _from_wheel(name)
-    if found is not None:
-        return found
-    known = list_models()
-    raise RequestError(f"model: {name} is not known.{nearest(name, known)} Known: {', '.join(known)}")
+    if found is None:
+        found = _registered.get(name) or _from_entry_point(name)
+    if found is None and is_dotted_path(name):
+        found = _from_dotted_path(name)
+    if found is None and name.isidentifier():
+        found = _from_wheel(name)
+    if found is None:
+        known = list_models()
+        raise RequestError(f"model: {name} is not known.{nearest(name, known)} Known: {', '.join(known)}")
+    if not _is_fuxictr_model(found):
+        raise RequestError(f"model: {name} is no subclass of fuxictr.pytorch.models.BaseModel")
+    return found
 
 
 def is_own(cls: type) -> bool:
@@ -116,31 +118,58 @@ def _entry_points() -> list[importlib.metadata.EntryPoint]:
     return [p for p in importlib.metadata.entry_points(group=ENTRY_POINTS) if p.name not in OWN_MODELS]
 
 
-def _from_dotted_path(path: str) -> type:
-    module_name, _, class_name = path.partition(":")
+def _is_fuxictr_model(cls: Any) -> bool:
+    """Whether a class derives from BaseModel; FuxiCTR is not imported to find that it does not."""
+    models = sys.modules.get("fuxictr.pytorch.models")
+    return models is not None and inspect.isclass(cls) and issubclass(cls, models.BaseModel)
+
+
+def _refusal(what: str, error: Exception) -> RequestError:
+    """Somebody else's code could not be imported, for whatever reason."""
+    return RequestError(f"model: {what} cannot be imported: {type(error).__name__}: {error}")
+
+
+def _from_entry_point(name: str) -> Any:
+    for point in _entry_points():
+        if point.name == name:
+            try:
+                return point.load()
+            except Exception as error:
+                raise _refusal(f"{name}, the entry point {point.value},", error) from error
+    return None
+
+
+def _from_dotted_path(path: str) -> Any:
+    module_name, _, name = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise RequestError(f"model: {path} cannot be imported: {error}") from error
-    if not inspect.isclass(found):
-        raise RequestError(f"model: {path} is not a class")
-    return found
+        return getattr(importlib.import_module(module_name), name)
+    except Exception as error:
+        raise _refusal(path, error) from error
 
 
 def _from_zoo(name: str, zoo: Path) -> type | None:
     """The class from a file `<name>.py` below a FuxiCTR checkout's model_zoo, if it has one."""
     if not zoo.is_dir():
         raise RequestError(f"--zoo: {zoo} is not a folder")
-    for file in sorted(zoo.rglob(f"{name}.py")):
+    for file in sorted(zoo.rglob(f"{name}.py")) if name.isidentifier() else []:
         if any("tf" in part.lower().split("_") for part in file.relative_to(zoo).parts):
             continue  # a TensorFlow sibling
-        package = types.ModuleType(f"_fuxictr_zoo_{name}")  # so that its relative imports work
-        package.__path__ = [str(file.parent)]
-        sys.modules[package.__name__] = package
-        found = getattr(importlib.import_module(f"{package.__name__}.{name}"), name, None)
+        found = getattr(_import_file(file), name, None)
         if inspect.isclass(found):
             return found
     return None
+
+
+def _import_file(file: Path) -> types.ModuleType:
+    """A file as a module of a package of its own, one a folder, so that its relative imports work."""
+    folder = file.resolve().parent
+    package = types.ModuleType(f"_fuxictr_zoo_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}")
+    package.__path__ = [str(folder)]
+    sys.modules.setdefault(package.__name__, package)
+    try:
+        return importlib.import_module(f"{package.__name__}.{file.stem}")
+    except Exception as error:
+        raise _refusal(str(file), error) from error
 
 
 def _from_wheel(name: str) -> type | None:

@@ -56,22 +56,25 @@ def evaluate(
     """
     if type(model).evaluate is not BaseModel.evaluate:
         return {name: float(value) for name, value in model.evaluate(loader, metrics=list(metrics)).items()}
-    return metrics_of(score(model, loader, amp), metrics)
+    scores = score(model, loader, amp)
+    values = metrics_of(scores, metrics)
+    undefined = [name for name, value in values.items() if np.isnan(value)]
+    if undefined:
+        labels = f": all its labels are {scores.y_true[0]:g}" if np.ptp(scores.y_true) == 0 else ""
+        raise RequestError(f"{', '.join(undefined)} is not defined on this split{labels}; use another metric")
+    return values
 
 
 def metrics_of(scores: Scores, metrics: Sequence[str]) -> dict[str, float]:
-    """Metrics of scores, checked: see `evaluate`."""
+    """Metrics of scores; NaN where these labels do not define one.
+
+    Raises:
+        RunError: a prediction that is not finite.
+    """
     if not np.isfinite(scores.y_pred).all():
         bad = int((~np.isfinite(scores.y_pred)).sum())
         raise RunError(f"{bad} of {len(scores.y_pred)} predictions are not finite: lower learning_rate")
-    values = evaluate_metrics(scores.y_true, scores.y_pred, metrics, scores.group)
-    undefined = [name for name, value in values.items() if np.isnan(value)]
-    if undefined:
-        raise RequestError(
-            f"{', '.join(undefined)} is not defined on this split: all its labels are "
-            f"{scores.y_true[0]:g}; use data with both classes or another metric"
-        )
-    return values
+    return evaluate_metrics(scores.y_true, scores.y_pred, metrics, scores.group)
 
 
 def autocast(model: BaseModel, amp: str | None) -> torch.autocast:

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import NotRequired, TypedDict  # pydantic reads the standard one from Python 3.12 on
 
+from fuxictr_qnn.data.fingerprint import PATHS
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.training.settings import FitSettings
+
+
+class FeatureChange(TypedDict):
+    """An entry of feature_specs: what a model may see otherwise than the dataset config says it.
+
+    Type, vocabulary and pretrained file are not among the keys: they are facts of the built data.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    name: str | list[str]
+    source: NotRequired[str]
+    embedding_dim: NotRequired[Annotated[int, Field(ge=1)]]
+    emb_output_dim: NotRequired[Annotated[int, Field(ge=1)]]
+    feature_encoder: NotRequired[Any]  # config.checks knows its grammar
+    share_embedding: NotRequired[str]
+    pretrain_usage: NotRequired[Literal["init", "sum", "concat"]]
+    freeze_emb: NotRequired[bool]
 
 
 class FeatureUse(BaseModel):
     """How a model sees the features of a dataset (FuxiCTR's `FeatureMap.load` parameters)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    embedding_dim: int | None = None
-    use_features: list[str] | None = None
-    feature_specs: list[dict[str, Any]] | None = None
+    embedding_dim: int | None = Field(None, ge=1)
+    use_features: list[str] | None = Field(None, min_length=1)
+    feature_specs: list[FeatureChange] | None = None
 
 
 class Experiment(BaseModel):
@@ -36,9 +56,10 @@ class Experiment(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Eight hex digits of the resolved model and dataset config: names the run folder."""
-        settings = self.model_dump(mode="json", exclude={"expid": True})
-        for path in ("data_root", "source"):
-            settings["dataset"].pop(path, None)
+        """Eight hex digits of the resolved model and dataset config: names the run folder.
+
+        Paths are left out: which data was used is the data fingerprint's to say.
+        """
+        settings = self.model_dump(mode="json", exclude={"expid": True, "dataset": PATHS})
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]

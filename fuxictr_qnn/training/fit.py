@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from fuxictr.pytorch.models import BaseModel
 
+from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.training.averaging import make_average, weights_of
 from fuxictr_qnn.training.evaluation import evaluate
 from fuxictr_qnn.training.schedule import PlateauSchedule, Verdict
@@ -112,9 +113,9 @@ class Fit:
     def _step(self, group: list[dict[str, torch.Tensor]]) -> torch.Tensor:
         try:
             return self.train_step(group)
-        except RuntimeError:
+        except RuntimeError as error:
             self.losses.check()  # torch refuses NaN inputs: the loss before explains it better
-            raise
+            raise RunError(f"training failed at step {self.position.step + 1}: {error}") from error
 
     def _batches(self) -> Iterator:
         """The rest of this epoch's batches."""
@@ -194,9 +195,18 @@ class Fit:
         self.model.load_state_dict(state["model"])
         self.model.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load(state["schedule"])
-        self.average.load(state["average"])
+        self.average.load(_to_device(state["average"], self.model.device))
         self.position = Position(**state["position"])
         _restore_random_state(state["random"])
+
+
+def _to_device(state: Any, device: torch.device) -> Any:
+    """Plain data with its tensors on `device`; a checkpoint is read on the CPU."""
+    if isinstance(state, torch.Tensor):
+        return state.to(device)
+    if isinstance(state, dict):
+        return {key: _to_device(value, device) for key, value in state.items()}
+    return [_to_device(value, device) for value in state] if isinstance(state, list) else state
 
 
 def _random_state() -> dict[str, Any]:
@@ -210,7 +220,7 @@ def _random_state() -> dict[str, Any]:
 
 def _restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

@@ -86,6 +86,7 @@ ROW_METRICS: dict[str, Callable[[Array, Array], float]] = {
 }
 GROUP_METRICS: dict[str, Callable[..., float]] = {"gAUC": gauc, "avgAUC": avg_auc, "MRR": mrr, "NDCG": ndcg}
 
+
 def evaluate_metrics(
     y: Array, p: Array, names: Sequence[str], group: Array | None = None
 ) -> dict[str, float]:
@@ -108,6 +109,13 @@ def evaluate_metrics(
         else:
             values[name] = ROW_METRICS[name](y, p)
     return values
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Refuse, before anything is trained, a metric that is unknown or cannot be imported."""
+    for name in names:
+        if is_dotted_path(_known(name)):
+            _imported(name)
 
 
 def _known(name: str) -> str:

@@ -25,17 +25,16 @@ def run_record(
     model: BaseModel,
     built: BuiltDataset,
     position: Position,
-    rows: int,
+    rows: float,
     metrics: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
-    """Everything that metrics.json holds. `rows` are the training rows of one epoch, `metrics` by split."""
+    """Everything that metrics.json holds. `rows` counts rows trained on, `metrics` is by split."""
     seconds = {
         "build": round(built.seconds, 3),
         "train": round(position.train_seconds, 3),
         "evaluate": round(position.evaluate_seconds, 3),
     }
     epochs = position.epoch + 1 if position.batch else position.epoch
-    trained = rows * epochs
     return {
         "expid": experiment.expid,
         "model": experiment.model,
@@ -48,7 +47,7 @@ def run_record(
         "epochs": epochs,
         "best_epoch": position.best_epoch,
         "seconds": seconds,
-        "rows_per_second": round(trained / position.train_seconds) if position.train_seconds else None,
+        "rows_per_second": round(rows / position.train_seconds) if position.train_seconds else None,
         "peak_memory_mb": round(peak_memory_mb(model.device), 1),
         "device": device_name(model.device),
         "versions": versions(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from fuxictr_qnn.data import BuiltDataset, MemoryLoader, Places, load_feature_map, prepare
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
-from fuxictr_qnn.training.evaluation import Scores, evaluate, metrics_of, score
+from fuxictr_qnn.training.evaluation import evaluate, metrics_of, score
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.fit import Fit, Hooks
+from fuxictr_qnn.training.metrics import check_metrics
 from fuxictr_qnn.training.progress import FitProgress
 from fuxictr_qnn.training.record import run_record
 from fuxictr_qnn.training.run_folder import RunFolder
@@ -61,20 +64,16 @@ def run_seed(
     """
     folder = RunFolder(Path(out), experiment, seed)
     folder.check_writable()
+    check_metrics([*experiment.fit.metrics, *experiment.fit.monitor_weights])
     gpu = choose_gpu(gpu)
     keep_freed_memory()
+    folder.check_state(resume, force)
     built = prepare(experiment.dataset, places, task=experiment.fit.task, log=logger.info)
     for warning in built.warnings:
         logger.warning(warning)
-    complete = folder.metrics
-    if complete and not force:
-        _check_same_data(complete, built, folder)
-        logger.info("complete already: %s (--force runs it again)", folder.path)
-        return RunResult(folder.path, complete, reused=True)
-    if folder.is_started and not (resume or force):
-        raise RequestError(
-            f"'{folder.path}' holds an incomplete run: add --resume to go on or --force to start anew"
-        )
+    if (complete := _complete_run(folder, built, force)) is not None:
+        return complete
+    _check_splits(experiment, built)
 
     feature_map = load_feature_map(built.feature_map, experiment.dataset, experiment.features)
     seed_everything(seed)
@@ -82,14 +81,38 @@ def run_seed(
     replace_optimizer(model, experiment.fit)
     logger.info("%s: %s", experiment.model, f"{type(model).__module__}:{type(model).__name__}")
     loaders = _loaders(experiment, feature_map, built, seed)
-    with folder.locked():
-        if force or not folder.is_started:
-            folder.clear()
-        folder.write_config(experiment, seed)
-        folder.link_features(built.folder)
-        with _log_file(folder.path / "run.log"):
-            metrics = _train_and_measure(experiment, seed, model, loaders, built, folder)
+    try:
+        with folder.locked():
+            if (complete := _complete_run(folder, built, force)) is not None:  # finished by another process
+                return complete
+            if force or not folder.is_started:
+                folder.clear()
+            folder.write_config(experiment, seed, built.fingerprint)
+            folder.link_features(built.folder)
+            with _log_file(folder.path / "run.log"):
+                metrics = _train_and_measure(experiment, seed, model, loaders, built, folder)
+    except OSError as error:
+        raise RunError(f"writing '{folder.path}' failed: {error}; --resume goes on") from error
     return RunResult(folder.path, metrics, reused=False)
+
+
+def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool) -> RunResult | None:
+    """The run that is complete here on the same data, unless `force` starts anew.
+
+    Raises:
+        RequestError: a run on other data, complete or not, is here.
+    """
+    if force or folder.data_fingerprint is None:
+        return None
+    if folder.data_fingerprint != built.fingerprint:
+        raise RequestError(
+            f"'{folder.path}' holds a run on other data (fingerprint {folder.data_fingerprint}, now "
+            f"{built.fingerprint}): add --force to replace it, or --out to keep both"
+        )
+    if folder.metrics is None:
+        return None
+    logger.info("complete already: %s (--force runs it again)", folder.path)
+    return RunResult(folder.path, folder.metrics, reused=True)
 
 
 def _train_and_measure(
@@ -109,19 +132,21 @@ def _train_and_measure(
 
     hooks = Hooks(progress.step, folder.save_weights, on_evaluation, folder.save_checkpoint)
     fit = Fit(model, settings, loaders["train"], loaders["valid"], hooks)
-    state = folder.load_checkpoint()
-    if state is not None:
+    if (state := folder.load_checkpoint()) is not None:
         fit.load(state)
         logger.info("resumed after evaluation %d, step %d", fit.position.evaluations, fit.position.step)
     folder.keep_history(fit.position.evaluations)
     with progress:
-        fit.run()
+        position = fit.run()
 
+    clock = time.perf_counter()
     folder.load_weights(model)
     metrics = {"valid": evaluate(model, loaders["valid"], settings.metrics, settings.amp)}
     if "test" in loaders:
         metrics["test"] = _measure_test(model, loaders["test"], settings, folder)
-    record = run_record(experiment, seed, model, built, fit.position, loaders["train"].num_samples, metrics)
+    position.evaluate_seconds += time.perf_counter() - clock
+    rows = loaders["train"].num_samples * position.step / fit.steps_per_epoch
+    record = run_record(experiment, seed, model, built, position, rows, metrics)
     folder.complete(record)
     for split, values in metrics.items():
         logger.info("%s: %s", split, "  ".join(f"{name} {value:.6f}" for name, value in values.items()))
@@ -130,37 +155,47 @@ def _train_and_measure(
 
 def _measure_test(model: Any, loader: MemoryLoader, settings: Any, folder: RunFolder) -> dict[str, float]:
     """The one look at the test split: its scores are kept, its metrics come from them."""
-    scores: Scores = score(model, loader, settings.amp)
+    scores = score(model, loader, settings.amp)
     folder.write_scores(scores)
-    return metrics_of(scores, settings.metrics)
+    metrics = metrics_of(scores, settings.metrics)
+    undefined = [name for name, value in metrics.items() if math.isnan(value)]
+    if undefined:
+        logger.warning("%s is not defined on the test split: left out", ", ".join(undefined))
+    return {name: value for name, value in metrics.items() if name not in undefined}
 
 
 def _loaders(
     experiment: Experiment, feature_map: Any, built: BuiltDataset, seed: int
 ) -> dict[str, MemoryLoader]:
     fit = experiment.fit
-    sizes = {"train": fit.batch_size}
     loaders = {}
     for split in ("train", "valid", "test"):
         path = getattr(built, split)
         if path is None:
             continue
-        batch_size = sizes.get(split, fit.eval_batch_size or fit.batch_size)
-        shuffle = split == "train" and fit.shuffle
+        batch_size = fit.batch_size if split == "train" else fit.eval_batch_size or fit.batch_size
         loaders[split] = MemoryLoader(
-            feature_map, str(path), split=split, batch_size=batch_size, shuffle=shuffle, seed=seed
+            feature_map, str(path), split=split, batch_size=batch_size, shuffle=fit.shuffle, seed=seed
         )
-    missing = [f"{split}_data" for split in ("train", "valid") if split not in loaders]
-    if missing:
-        raise RequestError(f"{experiment.dataset.dataset_id}: {' and '.join(missing)} must be set to train")
     return loaders
 
 
-def _check_same_data(metrics: dict[str, Any], built: BuiltDataset, folder: RunFolder) -> None:
-    if metrics["data_fingerprint"] != built.fingerprint:
+def _check_splits(experiment: Experiment, built: BuiltDataset) -> None:
+    """Refuse data that training would find unusable only after an epoch.
+
+    Raises:
+        RequestError: no training or validation data; one class only where AUC is monitored or measured.
+    """
+    name = experiment.dataset.dataset_id
+    missing = [f"{split}_data" for split in ("train", "valid") if getattr(built, split) is None]
+    if missing:
+        raise RequestError(f"{name}: {' and '.join(missing)} must be set to train")
+    wanted = {*experiment.fit.metrics, *experiment.fit.monitor_weights} & {"AUC", "gAUC", "avgAUC"}
+    rates = built.facts.get("positive_rate", {}).get("valid", {}).values()
+    if wanted and any(rate in (0, 1) for rate in rates):
         raise RequestError(
-            f"'{folder.path}' holds a run on other data (fingerprint {metrics['data_fingerprint']}, now "
-            f"{built.fingerprint}): add --force to replace it, or --out to keep both"
+            f"{name}: valid_data: all its labels are {next(iter(rates)):g}, so {', '.join(sorted(wanted))} "
+            "is not defined: use data with both classes, or other metrics and monitor"
         )
 
 

@@ -49,6 +49,21 @@ class RunFolder:
         if not is_writable(self.path):
             raise RequestError(f"--out: '{self.path}' cannot be written; choose a folder that you own")
 
+    def check_state(self, resume: bool, force: bool) -> None:
+        """Refuse an interrupted run unless the request says what to do with it.
+
+        Raises:
+            RequestError: neither `resume` nor `force` is given.
+            RunError: another process is at it right now.
+        """
+        if not self.is_started or resume or force:
+            return
+        with self.locked():
+            if self.is_started:
+                raise RequestError(
+                    f"'{self.path}' holds an incomplete run: add --resume to go on or --force to start anew"
+                )
+
     @contextmanager
     def locked(self):
         """Keep other processes out of this folder.
@@ -81,8 +96,18 @@ class RunFolder:
         for name in ("run.log", "config.yaml"):
             (self.path / name).unlink(missing_ok=True)
 
-    def write_config(self, experiment: Experiment, seed: int) -> None:
-        config = {"experiment": experiment.model_dump(mode="json"), "seed": seed}
+    @property
+    def data_fingerprint(self) -> str | None:
+        """Of the data that the run here began with; None where there is no run."""
+        file = self.path / "config.yaml"
+        return yaml.safe_load(file.read_text()).get("data_fingerprint") if file.exists() else None
+
+    def write_config(self, experiment: Experiment, seed: int, data_fingerprint: str) -> None:
+        config = {
+            "experiment": experiment.model_dump(mode="json"),
+            "seed": seed,
+            "data_fingerprint": data_fingerprint,
+        }
         write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     def link_features(self, build: Path) -> None:

@@ -17,7 +17,7 @@ class FitSettings(BaseModel):
     once more after the last allowed cut.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     task: Literal["binary_classification", "regression"] = "binary_classification"
     loss: str = "binary_crossentropy"

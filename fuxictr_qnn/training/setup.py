@@ -65,8 +65,13 @@ def build_model(
             verbose=0,
             **experiment.model_params,
         )
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
         raise RequestError(f"{experiment.expid}: {experiment.model} cannot be built: {error}") from error
+    if fit.accumulate_steps > 1 and type(model).train_step is not BaseModel.train_step:
+        raise RequestError(
+            f"{experiment.expid}: accumulate_steps: {experiment.model} has a train_step of its own, "
+            "which takes one batch at a time; remove the key"
+        )
     if fit.amp:
         model.output_activation = Float32(model.output_activation)
     return model

@@ -16,6 +16,7 @@ import yaml
 from fuxictr_qnn.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
+BY_LOGLOSS = ("metrics=[logloss]", "monitor=logloss", "monitor_mode=min")
 
 
 def run(*arguments: object) -> int:
@@ -60,7 +61,7 @@ class TestRuns:
         assert (first["seed"], first["valid"], first["test"]) == (5, second["valid"], second["test"])
 
     def test_set_reaches_the_run(self, shop):
-        assert run("--expid", "LR_shop", "--set", "epochs=1", "metrics=[logloss]", "monitor=logloss") == 0
+        assert run("--expid", "LR_shop", "--set", "epochs=1", *BY_LOGLOSS) == 0
         metrics = seed_folders(shop, "LR_shop")[7]
         assert metrics["epochs"] == 1 and list(metrics["test"]) == ["logloss"]
 
@@ -216,12 +217,31 @@ class TestWrongRequests:
             ("group_id=usr", ["group_id", "'user'"]),
             ("use_features=[user, itme]", ["use_features", "'item'"]),
             ("optimizer=adamm", ["optimizer", "'Adam'"]),
+            ("embedding_dim=-4", ["embedding_dim = -4", "at least 1"]),
+            ("valid_data=null", ["valid_data must be set"]),
+            ("model=:X", ["model: :X is not known"]),
+            ("model=json:JSONDecoder", ["no subclass of fuxictr.pytorch.models.BaseModel"]),
         ],
     )
     def test_config(self, shop, capsys, key, parts):
         assert run("--expid", "QNN_shop", "--set", key) == 2
         explained(capsys, *parts)
         assert not (shop.root / "runs").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "part"),
+        [
+            (["--seed", "4294967296"], "--seed 4294967296: expected a whole number from 0 to 2**32 - 1"),
+            (["--seed", "-1"], "--seed -1: expected a whole number"),
+            (["--seeds", "4294967290"], "--seeds 4294967290: the last would be 4294967296"),
+            (["--set", "seed=4294967296"], "--set seed: seed = 4294967296"),
+            (["--gpu", "-7"], "--gpu -7"),
+        ],
+    )
+    def test_numbers_out_of_range(self, shop, capsys, arguments, part):
+        before = shop.files()
+        assert run("--expid", "LR_shop", *arguments) == 2 and shop.files() == before
+        explained(capsys, part)
 
     def test_missing_data(self, shop, capsys):
         shutil.rmtree(shop.root / "data")

@@ -17,6 +17,7 @@ GOOD = {
     "dataset": {
         "d": {
             "train_data": "train.csv",
+            "valid_data": "valid.csv",
             "feature_cols": COLUMNS,
             "label_col": {"name": "label", "dtype": "float"},
         }

@@ -42,6 +42,7 @@ DATASET = """
         data_root: ../data
         data_format: parquet
         train_data: ../data/encoded/train.parquet
+        valid_data: ../data/encoded/valid.parquet
         rebuild_dataset: False
 """
 
@@ -193,6 +194,14 @@ class TestOldKeys:
         assert experiment.fit.early_stop_patience == 3 and len(notes) == 1
         assert experiment.model_params["embedding_regularizer"] == 0.1
 
+    def test_a_model_that_names_the_key_itself_gets_it(self, tmp_path):
+        model = MODEL.replace("model: QNNalpha", "model: SDIM").replace("num_row: 3", "accumulation_steps: 2")
+        loaded = load_experiment("A", write(tmp_path, model))
+        assert loaded.experiment.model_params["accumulation_steps"] == 2
+        assert loaded.experiment.fit.accumulate_steps == 1 and loaded.notes == []
+        ours = load_experiment("A", write(tmp_path, model.replace("SDIM", "DNN")))
+        assert ours.experiment.fit.accumulate_steps == 2 and "accumulation_steps" in ours.notes[0]
+
     def test_the_new_name_wins(self, tmp_path):
         config = write(tmp_path, *with_lines("patience: 4\nearly_stop_patience: 5"))
         assert load_experiment("A", config).experiment.fit.early_stop_patience == 5
@@ -269,17 +278,60 @@ WRONG_LINES = {
     "embedding_regularizer: much": ("embedding_regularizer = 'much'", "l1_l2"),
     "embedding_dropout: 0.1": ("embedding_dropout = 0.1", "no such key"),
     "optimizer: adamw": ("optimizer = 'adamw'", "'AdamW'"),
+    "optimizer: LBFGS": ("optimizer = 'LBFGS'", "Adam, "),
+    "optimizer: SparseAdam": ("optimizer = 'SparseAdam'", "'Adam'"),
+    "epochs: true": ("epochs = True", "a whole number"),
+    "batch_size: '64'": ("batch_size = '64'", "a whole number"),
+    "learning_rate: yes": ("learning_rate = True", "a number"),
+    "learning_rate: .inf": ("learning_rate = inf", "a finite number"),
+    "embedding_dim: true": ("embedding_dim = True", "a whole number"),
+    "embedding_dim: -4": ("embedding_dim = -4", "at least 1"),
+    "num_heads: yes": ("num_heads = True", "a whole number"),
+    "net_dropout: .nan": ("net_dropout = nan", "a finite number"),
+    "monitor: {}": ("monitor = {}", "a metric, or metrics with weights"),
+    "monitor: {AUC: x}": ("monitor.AUC = 'x': expected a number",),
+    "monitor: {AUC: .inf}": ("monitor.AUC = inf", "a finite number"),
+    "monitor: logloss": ("monitor = logloss", "set monitor_mode: min"),
+    "metrics: [RMSE]\nmonitor: RMSE\nmonitor_mode: max": ("monitor = RMSE", "set monitor_mode: min"),
+    "monitor_mode: min": ("monitor = AUC", "set monitor_mode: max"),
+    "task: regression\nmetrics: MSE\nmonitor: MSE\nmonitor_mode: min": (
+        "loss = binary_crossentropy",
+        "set loss to mse_loss",
+    ),
+    "task: regression\nloss: mse_loss\nmetrics: [AUC, MSE]": ("needs metrics and monitor of MSE", "AUC need"),
+    "loss: mse_loss": ("loss = mse_loss", "set loss to binary_crossentropy"),
     "task: [binary_classification, regression]": ("task", "'binary_classification' or 'regression'"),
     "model: QNNalfa": ("QNNalfa", "'QNNalpha'"),
     "seed: -1": ("seed = -1", "whole number"),
     "seed: soon": ("seed = 'soon'", "whole number"),
     "dataset_id: tinny": ("'tinny'", "'tiny'"),
     "use_features: user": ("use_features", "a list"),
-    "feature_specs: [{feature_encoder: null}]": ("feature_specs", "name"),
+    "use_features: []": ("use_features", "at least 1"),
+    "feature_specs: [{feature_encoder: null}]": ("feature_specs.name", "to be set"),
+    "feature_specs: [tags]": ("feature_specs = 'tags'", "key: value"),
+    "feature_specs: [{name: user, type: numeric}]": ("feature_specs.type", "unknown key"),
+    "feature_specs: [{name: user, embeding_dim: 3}]": ("feature_specs.embeding_dim", "'embedding_dim'"),
+    "feature_specs: [{name: user, embedding_dim: text}]": ("embedding_dim = 'text'", "a whole number"),
+    "feature_specs: [{name: user, emb_output_dim: 0}]": ("emb_output_dim = 0", "at least 1"),
+    "feature_specs: [{name: user, freeze_emb: 3}]": ("freeze_emb = 3", "true or false"),
+    "feature_specs: [{name: user, pretrain_usage: add}]": ("pretrain_usage = 'add'", "'init', 'sum'"),
     "feature_specs: [{name: tags, feature_encoder: 'open(1)'}]": ("feature_encoder", "literal arguments"),
     "ema_decay: 0.9\naverage_last: 3": ("average", "set one of them"),
 }
+GOOD_LINES = [
+    "learning_rate: 1",  # a whole number is a number, too
+    "net_dropout: 0",
+    "metrics: [logloss]\nmonitor: logloss\nmonitor_mode: min",
+    "monitor: {AUC: 1, logloss: -1}",
+    "metrics: ['my.metrics:cost']\nmonitor: my.metrics:cost\nmonitor_mode: min",
+    "metrics: ['my.metrics:gain']\nmonitor: my.metrics:gain",
+    "task: regression\nloss: mse_loss\nmetrics: [MSE, 'my:r2']\nmonitor: MSE\nmonitor_mode: min",
+    "optimizer: adam\nloss: bce",
+    "feature_specs: [{name: [user, item], embedding_dim: 3}, {name: tags, feature_encoder: null, source: u}]",
+]
 WRONG_DATASET_LINES = {
+    "train_data: null": ("train_data must be set",),
+    "valid_data: null": ("valid_data must be set",),
     "min_categr_count: few": ("min_categr_count = 'few'", "a whole number"),
     "data_format: xls": ("data_format = 'xls'", "'csv', 'parquet'"),
     "rebuild: True": ("rebuild", "'rebuild_dataset'"),
@@ -306,6 +358,16 @@ class TestWrongInput:
         for part in WRONG_LINES[lines]:
             assert part in message
         assert str(folder) in message  # the file is named
+        assert len(message.splitlines()) == 1  # one mistake, one sentence
+
+    @pytest.mark.parametrize("lines", GOOD_LINES)
+    def test_what_only_looks_wrong(self, tmp_path, lines):
+        load_experiment("A", write(tmp_path, *with_lines(lines)))
+
+    def test_encoded_data_needs_its_parts_too(self, tmp_path):
+        config = write(tmp_path)
+        message = problems_of(config, "B", ["train_data=null", "valid_data=null"])
+        assert "encoded: train_data and valid_data must be set" in message
 
     @pytest.mark.parametrize("lines", WRONG_DATASET_LINES)
     def test_dataset_config(self, tmp_path, lines):
@@ -351,7 +413,18 @@ class TestWrongInput:
         assert f"--set {text}" in problems_of(write(tmp_path), overrides=[text])
 
     def test_set_into_a_value(self, tmp_path):
-        assert "no mapping" in problems_of(write(tmp_path), overrides=["epochs.x=1"])
+        message = problems_of(write(tmp_path), overrides=["feature_cols.0.type=meta", "num_rows=3"])
+        assert "--set feature_cols.0.type: '0' would be set inside [{'name'" in message
+        assert "no mapping" in message and "num_rows" in message
+        assert len(message.splitlines()) == 2 and max(map(len, message.splitlines())) < 250
+
+    def test_set_that_cannot_be_read_hides_nothing(self, tmp_path):
+        message = problems_of(write(tmp_path), "nobody", ["epochs", "=3"])
+        assert len(message.splitlines()) == 3
+        assert "--set epochs" in message and "--set =3" in message and "--expid nobody" in message
+
+    def test_an_expid_unlike_any_other(self, tmp_path):
+        assert "The first are A, B. `fuxictr list expids" in problems_of(write(tmp_path), "something_else")
 
 
 class TestInstalledConfigs:

@@ -108,7 +108,12 @@ def run_fuxictr(builds: list[dict[str, Any]], reads: list[dict[str, str]], scrat
     (scratch / "jobs.json").write_text(json.dumps({"builds": builds, "reads": reads}))
     (scratch / "work.py").write_text(WITH_FUXICTR)
     command = [sys.executable, str(scratch / "work.py"), str(scratch / "jobs.json")]
-    keep_workers = {"RAY_idle_worker_killing_time_threshold_ms": "600000", "RAY_num_workers_soft_limit": "8"}
-    environment = {**os.environ, **keep_workers}  # else every split waits 10 s for new worker processes
+    # Else every split waits 10 s for new worker processes, which give way to all others.
+    ray = {
+        "idle_worker_killing_time_threshold_ms": 600_000,
+        "num_workers_soft_limit": 8,
+        "worker_niceness": 0,
+    }
+    environment = {**os.environ, **{f"RAY_{key}": str(value) for key, value in ray.items()}}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]

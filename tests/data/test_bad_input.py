@@ -112,7 +112,7 @@ def test_missing_label(places, folder):
         folder / "train.csv"
     )
     (problem,) = refused(small_spec(), places, task="regression")
-    assert problem.endswith("row 5: label 'label' is missing")
+    assert problem.endswith("row 5: label 'label' is missing or not a finite number")
 
 
 def test_text_in_numeric_columns_of_several_files(places, folder):
@@ -137,7 +137,7 @@ def test_number_that_is_not_finite(places, folder):
     frame[1, "price"] = float("inf")
     frame.write_csv(folder / "train.csv")
     (problem,) = refused(small_spec(), places)
-    assert problem.endswith("row 2: column 'price' is not a finite number")
+    assert problem.endswith("row 2: column 'price' is missing or not a finite number")
 
 
 def test_vocabularies_that_min_categr_count_empties(places):
@@ -146,6 +146,13 @@ def test_vocabularies_that_min_categr_count_empties(places):
     largest = pl.read_csv(places.data_root / "small" / "train.csv")["item"].value_counts()["count"].max()
     assert len(problems) == 2 and "'user'" in problems[0] and "min_categr_count 1000" in problems[0]
     assert "column 'item': min_categr_count 500" in problems[1] and f"occurs {largest} times" in problems[1]
+
+
+def test_problems_of_labels_and_vocabularies_come_together(places, folder):
+    frame = pl.read_csv(folder / "train.csv").with_columns(label=pl.lit(2))
+    frame.write_csv(folder / "train.csv")
+    label, vocabulary = refused(small_spec(feature_cols=column(name="item", min_categr_count=500)), places)
+    assert "label 'label' is 2.0" in label and "min_categr_count 500" in vocabulary
 
 
 def test_valid_file_equal_to_test_file_is_a_loud_warning(places):

@@ -221,6 +221,23 @@ def test_dropout_module_is_unbiased_reproducible_and_off_at_evaluation():
     assert torch.equal(layer.eval()(x), x)
 
 
+def test_no_rows_at_evaluation():
+    assert KhatriRaoLayer(4, 2).eval()(torch.empty(0, 4)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_bfloat16_input_under_autocast(training):
+    """The layer before may have given bfloat16; statistics and weights stay in float32."""
+    torch.manual_seed(0)
+    first, layer = torch.nn.Linear(8, 8), KhatriRaoLayer(8, 2, batch_norm=True)
+    x = torch.randn(64, 8)
+    exact = layer.train(training)(first(x))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = layer(first(x))
+    assert layer.bn.running_mean.dtype == torch.float32
+    assert (rough.float() - exact).abs().max() < 0.1 * exact.abs().max()
+
+
 def test_one_row_in_training_goes_the_way_of_batch_norm():
     layer = KhatriRaoLayer(4, 2, batch_norm=True)
     with pytest.raises(ValueError, match="more than 1 value"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,12 @@ from fuxictr.pytorch.models import BaseModel
 
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.models import DNN, FM, QNNalpha
+from fuxictr_qnn.models.registry import register_model
 from fuxictr_qnn.training.averaging import make_average, weights_of
 from fuxictr_qnn.training.evaluation import evaluate
 from fuxictr_qnn.training.fit import Fit, Hooks
 from fuxictr_qnn.training.settings import FitSettings
-from fuxictr_qnn.training.setup import Float32, replace_optimizer
+from fuxictr_qnn.training.setup import Float32, build_model, replace_optimizer
 from fuxictr_qnn.training.step import TrainStep
 from tests.synthetic import BASE
 from tests.training.conftest import SMALL
@@ -149,6 +152,12 @@ def test_a_loss_that_is_not_finite_names_the_first_bad_step(feature_map, train_b
         Fit(model, SMALL, train_batches, valid_batches).run()
 
 
+def test_weights_that_burst_are_a_failed_run_with_a_step(feature_map, train_batches, valid_batches):
+    """The loss before was finite, but the weights after it give no probabilities."""
+    with pytest.raises(RunError, match="training failed at step 2|not finite"):
+        run_fit(feature_map, train_batches, valid_batches, learning_rate=1e30)
+
+
 def test_one_class_in_validation_is_said_plainly(feature_map, train_batches, valid_batches):
     for batch in valid_batches:
         batch["label"] = torch.ones_like(batch["label"])
@@ -221,6 +230,39 @@ def test_mean_of_the_last_evaluations(feature_map, train_batches, valid_batches)
     torch.testing.assert_close(states[0], own[0])
     torch.testing.assert_close(states[2], (own[1] + own[2]) / 2)
     torch.testing.assert_close(model.fc.weight, own[2])  # training itself goes on from its own weights
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+@pytest.mark.parametrize("settings", [{"ema_decay": 0.9}, {"average_last": 2}])
+def test_averages_are_restored_to_the_models_device(settings, feature_map, train_batches, valid_batches):
+    """A checkpoint is read on the CPU, whatever device the model is on ("meta" stands in for a GPU)."""
+    settings = SMALL.model_copy(update=settings | {"epochs": 1})
+    fits = []
+    for _ in range(2):
+        model = make("QNNalpha", feature_map, settings)
+        replace_optimizer(model, settings)
+        fits.append(Fit(model, settings, train_batches, valid_batches))
+    fits[0].run()
+    state = fits[0].state()
+    fits[1].model.to("meta")
+    fits[1].model.device = torch.device("meta")
+    fits[1].load(state)
+    fits[1].average.after_step(fits[1].model)
+    averaged = fits[1].average.at_evaluation(fits[1].model)
+    assert {value.device.type for value in averaged.values()} == {"meta"}
+
+
+def test_accumulation_and_an_own_train_step_exclude_each_other(feature_map):
+    class Own(DNN):
+        def train_step(self, batch_data):
+            return BaseModel.train_step(self, batch_data)
+
+    register_model(Own, name="OwnStep")
+    experiment = SimpleNamespace(
+        expid="x", model="OwnStep", model_params={"embedding_dim": 4}, fit=FitSettings(accumulate_steps=2)
+    )
+    with pytest.raises(RequestError, match="accumulate_steps: OwnStep has a train_step of its own"):
+        build_model(experiment, feature_map, -1, "unused")
 
 
 def test_weights_come_back_after_an_averaged_evaluation(feature_map):

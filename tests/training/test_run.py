@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,27 @@ def run(experiment, clicks, out, seed=7, **kwargs):
     return run_seed(experiment, seed, places=Places(clicks), out=out, gpu=-1, **kwargs)
 
 
+def copy_of(clicks, root) -> Path:
+    """A data root of one's own, to change."""
+    shutil.copytree(clicks / "tiny", root / "tiny", ignore=shutil.ignore_patterns("built-*", ".*"))
+    return root
+
+
+def stop_at_step(step, action, monkeypatch):
+    """Do `action`, interrupted before the given training step."""
+    plain, calls = TrainStep.__call__, []
+
+    def interrupted(self, batches):
+        calls.append(batches)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+        return plain(self, batches)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainStep, "__call__", interrupted)
+        action()
+
+
 @pytest.fixture(scope="session")
 def finished(clicks, tmp_path_factory):
     """One complete run that several tests look at."""
@@ -162,21 +184,28 @@ def test_a_complete_run_is_not_run_again_unless_forced(finished, clicks):
 
 
 def test_a_complete_run_on_other_data_is_not_taken_for_this_one(clicks, tmp_path):
-    root = tmp_path / "data"
-    (root / "tiny").mkdir(parents=True)
-    for split in ("train", "valid", "test"):
-        (root / "tiny" / f"{split}.csv").write_bytes((clicks / "tiny" / f"{split}.csv").read_bytes())
+    root = copy_of(clicks, tmp_path / "data")
     run(tiny(epochs=1), root, tmp_path / "out")
     with open(root / "tiny" / "train.csv", "a") as file:
         file.write("1,3,4,5^6\n")
     with pytest.raises(RequestError, match="holds a run on other data.*--force"):
         run(tiny(epochs=1), root, tmp_path / "out")
+    assert run(tiny(epochs=1), root, tmp_path / "out", force=True).metrics["epochs"] == 1
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_data(clicks, tmp_path, monkeypatch):
+    root = copy_of(clicks, tmp_path / "data")
+    stop_at_step(16, lambda: run(tiny(), root, tmp_path / "out"), monkeypatch)
+    with open(root / "tiny" / "valid.csv", "a") as file:
+        file.write("1,3,4,5^6\n")
+    with pytest.raises(RequestError, match="holds a run on other data.*--force"):
+        run(tiny(), root, tmp_path / "out", resume=True)
 
 
 def test_the_digest_names_what_decides_a_result_and_nothing_else():
     assert tiny().digest == tiny().model_copy(update={"expid": "other"}).digest
     assert tiny().digest != tiny(learning_rate=0.02).digest
-    moved = tiny().dataset.model_copy(update={"data_root": "elsewhere", "source": "x.yaml"})
+    moved = tiny().dataset.model_copy(update={"train_data": "/elsewhere/train.csv", "source": "x.yaml"})
     assert tiny().digest == tiny().model_copy(update={"dataset": moved}).digest
 
 
@@ -193,22 +222,39 @@ def same_end(resumed, straight, folders):
 def test_a_run_stopped_at_any_step_resumes_to_the_same_end(step, extra, clicks, tmp_path, monkeypatch):
     experiment = tiny(epochs=4, **extra)
     straight = run(experiment, clicks, tmp_path / "straight")
-    plain, calls = TrainStep.__call__, []
-
-    def interrupted(self, batches):
-        calls.append(batches)
-        if len(calls) == step:
-            raise KeyboardInterrupt
-        return plain(self, batches)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(TrainStep, "__call__", interrupted)
-        run(experiment, clicks, tmp_path / "stopped")
+    stop_at_step(step, lambda: run(experiment, clicks, tmp_path / "stopped"), monkeypatch)
     with pytest.raises(RequestError, match="incomplete run: add --resume to go on or --force"):
         run(experiment, clicks, tmp_path / "stopped")
     resumed = run(experiment, clicks, tmp_path / "stopped", resume=True)
     same_end(
         resumed, straight, [RunFolder(tmp_path / name, experiment, 7) for name in ("stopped", "straight")]
+    )
+
+
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize(
+    "moment", ["save_weights", "append_history", "save_checkpoint", "write_scores", "complete"]
+)
+def test_a_run_stopped_between_any_two_files_resumes_to_the_same_end(
+    moment, call, finished, clicks, tmp_path, monkeypatch
+):
+    """Stopped just before one of the files of an evaluation, or of the end, is written."""
+    plain, calls = getattr(RunFolder, moment), []
+
+    def stopped(self, *args):
+        calls.append(args)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return plain(self, *args)
+
+    if call == 2 and moment in ("write_scores", "complete"):
+        pytest.skip("written once")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunFolder, moment, stopped)
+        run(tiny(), clicks, tmp_path)
+    resumed = run(tiny(), clicks, tmp_path, resume=True)
+    same_end(
+        resumed, finished, [RunFolder(tmp_path, tiny(), 7), RunFolder(finished.folder.parents[1], tiny(), 7)]
     )
 
 
@@ -242,6 +288,47 @@ def test_two_processes_do_not_share_a_folder(clicks, tmp_path):
         run(tiny(), clicks, tmp_path)
 
 
+def test_a_run_that_another_process_finished_meanwhile_is_kept(clicks, tmp_path, monkeypatch):
+    """Both looked before either began; the second gets the lock when the first is done."""
+    real = RunFolder.locked
+
+    def after_the_other(self):
+        monkeypatch.setattr(RunFolder, "locked", real)
+        run(tiny(epochs=1), clicks, tmp_path)
+        return real(self)
+
+    monkeypatch.setattr(RunFolder, "locked", after_the_other)
+    assert run(tiny(epochs=1), clicks, tmp_path).reused
+
+
+def one_class(clicks, root, split) -> Path:
+    root = copy_of(clicks, root)
+    file = root / "tiny" / f"{split}.csv"
+    pl.read_csv(file).with_columns(click=0).write_csv(file)
+    return root
+
+
+def test_one_class_in_validation_is_refused_before_training(clicks, tmp_path):
+    root = one_class(clicks, tmp_path / "data", "valid")
+    with pytest.raises(RequestError, match="valid_data: all its labels are 0, so AUC is not defined"):
+        run(tiny(), root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    by_logloss = {"metrics": ["logloss"], "monitor": "logloss", "monitor_mode": "min", "epochs": 1}
+    assert run(tiny(**by_logloss), root, tmp_path / "out").metrics["valid"]["logloss"] > 0
+
+
+def test_one_class_in_test_leaves_auc_out(clicks, tmp_path):
+    result = run(tiny(epochs=1), one_class(clicks, tmp_path / "data", "test"), tmp_path / "out")
+    assert list(result.metrics["test"]) == ["logloss"] and "AUC" in result.metrics["valid"]
+    assert "AUC is not defined on the test split" in (result.folder / "run.log").read_text()
+
+
+def test_a_metric_that_cannot_be_imported_is_refused_before_training(clicks, tmp_path):
+    with pytest.raises(RequestError, match="nothere:f cannot be imported"):
+        run(tiny(metrics=["AUC", "nothere:f"]), clicks, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_checkpoints_that_hold_code_are_refused(clicks, tmp_path):
     class Evil:
         def __reduce__(self):
@@ -249,7 +336,8 @@ def test_checkpoints_that_hold_code_are_refused(clicks, tmp_path):
 
     folder = RunFolder(tmp_path, tiny(), 7)
     folder.path.mkdir(parents=True)
-    folder.write_config(tiny(), 7)
+    fingerprint = run(tiny(epochs=1), clicks, tmp_path / "other").metrics["data_fingerprint"]
+    folder.write_config(tiny(), 7, fingerprint)
     torch.save({"model": Evil()}, folder.path / "checkpoint.pt")
     with pytest.raises(RequestError, match="checkpoint.pt.*cannot be read.*--force"):
         run(tiny(), clicks, tmp_path, resume=True)

@@ -1,0 +1,104 @@
+"""Files are the old one or the new one; locks belong to processes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fuxictr_qnn.files import (
+    is_writable,
+    lock_if_free,
+    locked,
+    new_folder,
+    publish_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_writing_replaces_the_whole_file(tmp_path):
+    file = tmp_path / "new" / "a.txt"
+    write_text(file, "a long first text")
+    write_text(file, "ä")
+    assert file.read_bytes() == "ä".encode()
+    write_json(file, {"a": [1]}, indent=None)
+    assert file.read_text() == '{"a": [1]}\n'
+    assert [path.name for path in file.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    file = tmp_path / "a.txt"
+    write_text(file, "old")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_bytes(file, b"new")
+    assert file.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_files_have_the_users_ordinary_permissions(tmp_path):
+    (tmp_path / "ordinary").touch()
+    write_bytes(tmp_path / "ours", b"")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_publishing_a_folder(tmp_path):
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "a").write_text("1")
+    publish_folder(tmp_path / "half", tmp_path / "whole")
+    assert (tmp_path / "whole" / "a").read_text() == "1" and not (tmp_path / "half").exists()
+
+
+def test_a_lock_keeps_others_out_until_its_process_dies(tmp_path):
+    lock = tmp_path / "lock"
+    hold = (
+        "import sys; from fuxictr_qnn.files import locked\n"
+        "with locked(sys.argv[1]): print('held', flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", hold, str(lock)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    with lock_if_free(lock) as free:
+        assert not free
+    waited = []
+
+    def kill() -> None:
+        waited.append(True)
+        process.kill()
+
+    with locked(lock, on_wait=kill):
+        assert waited == [True]
+    process.wait()
+    with lock_if_free(lock) as free:
+        assert free
+
+
+def test_a_new_folder_goes_again_after_an_error(tmp_path):
+    with pytest.raises(KeyError), new_folder(tmp_path / "a" / "b"):
+        raise KeyError
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(KeyError), new_folder(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "kept").touch()
+        raise KeyError
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["kept"]
+
+
+def test_is_writable(tmp_path):
+    assert is_writable(tmp_path / "not" / "there" / "yet")
+    (tmp_path / "closed").mkdir(mode=0o555)
+    assert not is_writable(tmp_path / "closed" / "below")
+    (tmp_path / "file").touch()
+    assert not is_writable(tmp_path / "file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import shutil
 import subprocess
@@ -98,3 +99,7 @@ def test_a_wheel_runs_from_an_empty_directory(tmp_path):
         [sys.executable, "-c", where], cwd=empty, env=environment, capture_output=True, text=True, check=True
     )
     assert Path(done.stdout.strip()) == site / "fuxictr_qnn" / "model_zoo"
+
+    assert "QNNalpha_demo" in fuxictr("run", "--gpu", "-1", "--set", "epochs=1", "batch_size=5000")
+    metrics = json.loads(next(empty.glob("runs/QNNalpha_demo-*/seed*/metrics.json")).read_text())
+    assert metrics["epochs"] == 1 and 0.5 < metrics["test"]["AUC"] < 1

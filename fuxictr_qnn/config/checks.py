@@ -155,7 +155,7 @@ def _check_optimizer(fit: Settings, problems: list[str]) -> None:
 def _check_monitor(fit: Settings, metrics: list[str], problems: list[str]) -> None:
     """The monitored names, written as the metrics are (NDCG(5) -> NDCG(k=5)), are among them."""
     monitor = _value(fit, "monitor")
-    if not isinstance(monitor.value, (str, dict)):
+    if not metrics or not isinstance(monitor.value, (str, dict)):
         return  # the wrong type is reported with the other types
     weights = monitor.value if isinstance(monitor.value, dict) else {monitor.value: 1.0}
     written = {_written_out(name): weight for name, weight in weights.items()}

@@ -55,8 +55,8 @@ ONLY_OFF = frozenset({"feature_config", "embedding_dropout", "embedding_hooks", 
 def translate(settings: Settings, of_model: Container[str] = ()) -> tuple[Settings, list[str]]:
     """Settings under today's names, and at most one note about the old ones.
 
-    A new name that is set as well wins over the old one. A key in `of_model`, which the model's own
-    constructor names, is the model's and stays as it is.
+    A new name that is set as well wins over the old one, unless only the old one came by --set. A key
+    in `of_model`, which the model's own constructor names, is the model's and stays as it is.
     """
     kept: Settings = {}
     said: list[str] = []
@@ -65,7 +65,8 @@ def translate(settings: Settings, of_model: Container[str] = ()) -> tuple[Settin
             kept[key] = setting
         elif key in RENAMED:
             said.append(f"{key} -> {RENAMED[key]}")
-            if RENAMED[key] not in settings:
+            new = settings.get(RENAMED[key])
+            if new is None or (setting.from_set and not new.from_set):
                 kept[RENAMED[key]] = setting
         elif key in IGNORED:
             if setting.value or key not in SILENT_IF_OFF:
@@ -75,7 +76,7 @@ def translate(settings: Settings, of_model: Container[str] = ()) -> tuple[Settin
         elif key == "feature_cols":
             kept[key] = _translate_columns(setting, said)
         else:
-            kept[key] = setting
+            kept.setdefault(key, setting)
     return kept, [f"old config keys: {'; '.join(dict.fromkeys(said))}"] if said else []
 
 

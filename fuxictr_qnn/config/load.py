@@ -56,7 +56,9 @@ def load_experiment(
     try:
         entry = _find_expid(expid, config)
     except RequestError as error:
-        raise RequestError([*problems, *error.problems]) from None
+        problems += error.problems
+    if problems:  # without these nothing can be said of the rest
+        raise RequestError(problems)
     written = _merged(entry, pairs, problems)
     model = _text(written, "model", entry, problems)
     cls = _model_class(model, written["model"].origin, zoo, problems) if model else None

@@ -20,6 +20,11 @@ class Setting:
     value: Any
     origin: str
 
+    @property
+    def from_set(self) -> bool:
+        """Whether the command line set it, which is stronger than any file."""
+        return self.origin.startswith("--set ")
+
 
 Settings = dict[str, Setting]
 

@@ -205,6 +205,9 @@ class TestOldKeys:
     def test_the_new_name_wins(self, tmp_path):
         config = write(tmp_path, *with_lines("patience: 4\nearly_stop_patience: 5"))
         assert load_experiment("A", config).experiment.fit.early_stop_patience == 5
+        for order in ("patience: 4\nearly_stop_patience: 5", "early_stop_patience: 5"):
+            config = write(tmp_path, *with_lines(order))
+            assert load_experiment("A", config, ["patience=6"]).experiment.fit.early_stop_patience == 6
 
 
 class TestModels:

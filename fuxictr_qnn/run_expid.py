@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--expid", required=True, help="experiment to run")
     parser.add_argument("--gpu", type=int, default=-1, help="GPU index, -1 for the CPU")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="run folders (default: ./runs)")
+    parser.add_argument("--force", action="store_true", help="run again whatever an earlier run left")
     add_data_options(parser)
     arguments = parser.parse_args(argv)
     return exit_code(lambda: _run(arguments, sys.argv[1:] if argv is None else argv))
@@ -67,6 +68,7 @@ def _train(loaded: Loaded, args: argparse.Namespace, weights: Path) -> dict:
         out=args.out,
         gpu=args.gpu,
         resume=True,
+        force=args.force,
     )
     shutil.copyfile(result.folder / "model.pt", weights)
     return result.metrics

@@ -14,7 +14,7 @@ from fuxictr_qnn.config.problems import validated
 from fuxictr_qnn.config.sources import Entry, find_dataset, read_expids
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
-from fuxictr_qnn.models.registry import constructor_keys, find_model
+from fuxictr_qnn.models.registry import constructor_keys, model_class
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
 from fuxictr_qnn.training.settings import FitSettings
 
@@ -61,7 +61,7 @@ def load_experiment(
         raise RequestError(problems)
     written = _merged(entry, pairs, problems)
     model = _text(written, "model", entry, problems)
-    cls = _model_class(model, written["model"].origin, zoo, problems) if model else None
+    cls = _model_class(model, written, zoo, problems) if model else None
     settings, notes = translate(written, constructor_keys(cls)[0] if cls else ())
     fit, dataset, features, params = _parts(settings)
 
@@ -133,11 +133,11 @@ def _parts(settings: Settings) -> tuple[Settings, Settings, Settings, Settings]:
     return those(FIT_KEYS), those(DATASET_KEYS), those(FEATURE_KEYS), rest
 
 
-def _model_class(name: str, origin: str, zoo: Path | None, problems: list[str]) -> type | None:
+def _model_class(name: str, written: Settings, zoo: Path | None, problems: list[str]) -> type | None:
     try:
-        return find_model(name, zoo)
+        return model_class(name, written, zoo)
     except RequestError as error:
-        problems += [f"{origin}: {problem}" for problem in error.problems]
+        problems += [f"{written['model'].origin}: {problem}" for problem in error.problems]
         return None
 
 

@@ -7,12 +7,27 @@ from typing import Any
 from fuxictr.pytorch.models import BaseModel
 from torch import Tensor
 
+from fuxictr_qnn.models.self_ensemble import SelfEnsemble
 
-class RankModel(BaseModel):
+
+class RankModel(SelfEnsemble, BaseModel):
     """A FuxiCTR BaseModel whose logit is `self.logit(X)`; most baselines need nothing else.
 
     Subclasses build their layers in the constructor and end it with `self.finish(...)`.
+
+    Args:
+        feature_map: FuxiCTR's FeatureMap.
+        self_ensemble: train with two dropout passes and SelfEnsembleLoss (KDD 2025, equation 11).
+        consistency: its consistency loss: se, mse, kl, cosine or huber.
+        consistency_weight: its weight; the paper uses 1.
+        **kwargs: BaseModel's.
     """
+
+    def __init__(
+        self, feature_map, self_ensemble=False, consistency="se", consistency_weight=1.0, **kwargs: Any
+    ):
+        super().__init__(feature_map, **kwargs)
+        self.set_self_ensemble(self_ensemble, consistency, consistency_weight)
 
     def finish(self, learning_rate: float, kwargs: dict[str, Any]) -> None:
         """Set optimizer and loss, initialise the weights and move to the device."""
@@ -24,8 +39,16 @@ class RankModel(BaseModel):
 
     def logit(self, X: dict[str, Tensor]) -> Tensor:
         """Features -> (B, 1), before the output activation."""
-        raise NotImplementedError(f"{type(self).__name__} defines no logit")
+        return self.logits(X, 1)[0]
 
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Batch -> {"y_pred": (B, 1)}, probabilities for a classification task."""
-        return {"y_pred": self.output_activation(self.logit(self.get_inputs(inputs)))}
+    def logits(self, X: dict[str, Tensor], count: int) -> list[Tensor]:
+        """`count` logits (B, 1) that differ in their dropout masks.
+
+        A subclass defines this instead of `logit` where the passes can share work.
+        """
+        if type(self).logit is RankModel.logit:
+            raise NotImplementedError(f"{type(self).__name__} defines neither logit nor logits")
+        return [self.logit(X) for _ in range(count)]
+
+    def predictions(self, inputs: dict[str, Tensor], count: int) -> list[Tensor]:
+        return [self.output_activation(logit) for logit in self.logits(self.get_inputs(inputs), count)]

@@ -14,6 +14,7 @@ import importlib.metadata
 import inspect
 import sys
 import types
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ ENTRY_POINTS = "fuxictr.models"
 # name -> module; names can be listed without importing torch and FuxiCTR
 OWN_MODELS = {
     "QNNalpha": "fuxictr_qnn.models.qnn_alpha",
+    "QNN": "fuxictr_qnn.models.qnn",
     "LR": "fuxictr_qnn.models.lr",
     "FM": "fuxictr_qnn.models.fm",
     "DNN": "fuxictr_qnn.models.dnn",
@@ -88,6 +90,23 @@ def find_model(name: str, zoo: Path | None = None) -> type:
     if not _is_fuxictr_model(found):
         raise RequestError(f"model: {name} is no subclass of fuxictr.pytorch.models.BaseModel")
     return found
+
+
+def model_class(name: str, params: Iterable[str], zoo: Path | None = None) -> type:
+    """The class for a model with these parameters: with `self_ensemble`, any model can take it.
+
+    Raises:
+        RequestError: as `find_model`, or a model that cannot have the self-ensemble loss.
+    """
+    found = find_model(name, zoo)
+    if "self_ensemble" not in params or "self_ensemble" in constructor_keys(found)[0]:
+        return found
+    from fuxictr_qnn.models.self_ensemble import with_self_ensemble
+
+    try:
+        return with_self_ensemble(found)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 def is_own(cls: type) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from fuxictr.pytorch.models import BaseModel
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import RequestError, nearest
-from fuxictr_qnn.models.registry import find_model
+from fuxictr_qnn.models.registry import model_class
+from fuxictr_qnn.models.self_ensemble import has_dropout
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.settings import FitSettings
+
+logger = logging.getLogger("fuxictr_qnn")
 
 
 class Float32(nn.Module):
@@ -44,7 +48,7 @@ def build_model(
     Raises:
         RequestError: the model refuses its parameters (the message is the model's own).
     """
-    cls = find_model(experiment.model, zoo)
+    cls = model_class(experiment.model, experiment.model_params, zoo)
     fit = experiment.fit
     try:
         model = cls(
@@ -67,6 +71,13 @@ def build_model(
         )
     except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
         raise RequestError(f"{experiment.expid}: {experiment.model} cannot be built: {error}") from error
+    if getattr(model, "self_ensemble_loss", None) is not None and not has_dropout(model):
+        logger.warning(
+            "%s: self_ensemble without dropout: both passes of %s are equal, so the loss only pulls "
+            "predictions to 0 and 1; set a dropout rate (net_dropout) or remove self_ensemble",
+            experiment.expid,
+            experiment.model,
+        )
     if fit.accumulate_steps > 1 and type(model).train_step is not BaseModel.train_step:
         raise RequestError(
             f"{experiment.expid}: accumulate_steps: {experiment.model} has a train_step of its own, "

@@ -1,77 +1,62 @@
 """The table and the picture of model_zoo/QNNalpha/README.md, from run folders.
 
 fuxictr run --expid QNNalpha_ml1m QNNalpha_ml1m_patient QNNalpha_frappe QNNalpha_frappe_patient --seeds 3
-python benchmarks/recipes.py runs --picture model_zoo/QNNalpha/schedules.png
+python -m benchmarks.recipes runs --picture model_zoo/QNNalpha/schedules.png
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 from collections import defaultdict
 from pathlib import Path
 
-HEADER = "| expid | seeds | valid AUC | test AUC | test logloss | first cut | epochs | train s |"
+from benchmarks.run_folders import Run, load_runs, markdown, spread
 
-
-def load_runs(root: Path) -> dict[str, list[tuple[dict, list[dict]]]]:
-    """expid -> [(metrics.json, history)] of all complete runs below `root`, by seed."""
-    runs = defaultdict(list)
-    for file in sorted(root.glob("*/seed*/metrics.json")):
-        lines = (file.parent / "history.jsonl").read_text().splitlines()
-        metrics = json.loads(file.read_text())
-        runs[metrics["expid"]].append((metrics, [json.loads(line) for line in lines]))
-    return {expid: sorted(found, key=lambda run: run[0]["seed"]) for expid, found in sorted(runs.items())}
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Mean ± sample standard deviation."""
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation}"
+HEADER = ["expid", "seeds", "valid AUC", "test AUC", "test logloss", "first cut", "epochs", "train s"]
 
 
 def first_cut(history: list[dict]) -> str:
     return next((str(record["epoch"]) for record in history if record["lr_cut"]), "none")
 
 
-def row(expid: str, found: list[tuple[dict, list[dict]]]) -> str:
-    metrics = [run[0] for run in found]
-    cells = [
+def row(expid: str, found: list[Run]) -> list[str]:
+    metrics = [run.metrics for run in found]
+    return [
         f"`{expid}`",
         ", ".join(str(m["seed"]) for m in metrics),
         spread([m["valid"]["AUC"] for m in metrics], 5),
         spread([m["test"]["AUC"] for m in metrics], 5),
         spread([m["test"]["logloss"] for m in metrics], 5),
-        ", ".join(first_cut(history) for _, history in found),
+        ", ".join(first_cut(run.history) for run in found),
         ", ".join(str(m["epochs"]) for m in metrics),
         ", ".join(str(round(m["seconds"]["train"])) for m in metrics),
     ]
-    return "| " + " | ".join(cells) + " |"
 
 
-def draw(runs: dict[str, list[tuple[dict, list[dict]]]], picture: Path) -> None:
+def draw(runs: dict[str, list[Run]], picture: Path) -> None:
     """Validation AUC against epochs, a panel a dataset; dots mark learning-rate cuts."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    datasets = sorted({found[0][0]["dataset_id"] for found in runs.values()}, reverse=True)
+    datasets = sorted({found[0].metrics["dataset_id"] for found in runs.values()}, reverse=True)
     figure, axes = plt.subplots(1, len(datasets), figsize=(5.5 * len(datasets), 3.8), squeeze=False)
     for axis, dataset in zip(axes[0], datasets, strict=True):
-        of_dataset = {e: found for e, found in runs.items() if found[0][0]["dataset_id"] == dataset}
-        best = max(record["AUC"] for found in of_dataset.values() for _, h in found for record in h)
+        of_dataset = {e: found for e, found in runs.items() if found[0].metrics["dataset_id"] == dataset}
+        best = max(record["AUC"] for found in of_dataset.values() for run in found for record in run.history)
         for colour, (expid, found) in zip(
             ("#c1572b", "#2b6ca3", "#3d8b50"), of_dataset.items(), strict=False
         ):
-            for number, (_, history) in enumerate(found):
-                epochs = [record["epoch"] for record in history]
-                values = [record["AUC"] for record in history]
+            for number, run in enumerate(found):
+                epochs = [record["epoch"] for record in run.history]
+                values = [record["AUC"] for record in run.history]
                 label = expid if number == 0 else None
                 axis.plot(epochs, values, color=colour, alpha=0.75, linewidth=1.5, label=label)
                 cuts = [
-                    (e, v) for e, v, record in zip(epochs, values, history, strict=True) if record["lr_cut"]
+                    (e, v)
+                    for e, v, record in zip(epochs, values, run.history, strict=True)
+                    if record["lr_cut"]
                 ]
                 axis.scatter(*zip(*cuts, strict=True), color=colour, s=22, zorder=3)
         axis.set(title=dataset, xlabel="epoch", ylim=(best - 0.03, best + 0.002))
@@ -89,11 +74,10 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="root of the run folders")
     parser.add_argument("--picture", type=Path, help="also draw the training curves to this file")
     arguments = parser.parse_args()
-    runs = load_runs(arguments.runs)
-    print(HEADER)
-    print("|" + " --- |" * HEADER.count(" | ") + " --- |")
-    for expid, found in runs.items():
-        print(row(expid, found))
+    runs = defaultdict(list)
+    for run in load_runs(arguments.runs):
+        runs[run.expid].append(run)
+    print(markdown(HEADER, [row(expid, found) for expid, found in runs.items()]))
     if arguments.picture:
         draw(runs, arguments.picture)
 

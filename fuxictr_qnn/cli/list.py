@@ -65,7 +65,8 @@ def _presence(row: ListedDataset, args: argparse.Namespace) -> str:
     if row.values.get("generator"):
         return "simulated on first use"
     places = Places(args.data_root, config_dir=row.file.parent)
-    paths = [row.values[key] for key in ("train_data", "valid_data", "test_data") if row.values.get(key)]
+    keys = ("train_data", "valid_data", "test_data", "item_info", "item_features")
+    paths = [row.values[key] for key in keys if row.values.get(key)]
     found = [path for path in paths if places.find(str(path), row.dataset_id)]
     return "there" if paths and found == paths else f"{len(paths) - len(found)} of {len(paths)} files missing"
 

@@ -124,8 +124,9 @@ def _checked(args: argparse.Namespace) -> list[Loaded]:
 def _best_possible(loaded: list[Loaded]) -> dict[str, float] | None:
     """The test metrics of the true click probabilities, where all experiments share data that knows them."""
     datasets = {item.experiment.dataset.dataset_id: item.experiment.dataset for item in loaded}
-    if len(datasets) > 1 or not next(iter(datasets.values())).generator:
+    generator = next(iter(datasets.values())).generator
+    if len(datasets) > 1 or not generator:
         return None
-    from fuxictr_qnn.data.demo import best_possible
+    from fuxictr_qnn.data.simulation import best_possible
 
-    return best_possible()
+    return best_possible(generator)

@@ -6,7 +6,7 @@ from collections.abc import Container
 from typing import Any
 
 from fuxictr_qnn.config.merging import Setting, Settings
-from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
+from fuxictr_qnn.data.spec import ITEM_HISTORY, ColumnSpec, DatasetSpec
 from fuxictr_qnn.training.experiment import FeatureUse
 from fuxictr_qnn.training.settings import FitSettings
 
@@ -23,6 +23,7 @@ RENAMED = {
     "lr": "learning_rate",
     "accumulation_steps": "accumulate_steps",
     "sep": "separator",
+    "cin_layer_units": "cin_hidden_units",
 }
 RENAMED_IN_COLUMNS = {"na_value": "fill_na", "encoder": "feature_encoder"}
 
@@ -77,7 +78,33 @@ def translate(settings: Settings, of_model: Container[str] = ()) -> tuple[Settin
             kept[key] = _translate_columns(setting, said)
         else:
             kept.setdefault(key, setting)
+    if "max_len" in kept and "max_len" not in of_model and "item_info" in kept and "feature_cols" in kept:
+        said.append(f"max_len -> max_len of column {ITEM_HISTORY}")
+        kept["feature_cols"] = _with_history_length(kept["feature_cols"], kept.pop("max_len"))
     return kept, [f"old config keys: {'; '.join(dict.fromkeys(said))}"] if said else []
+
+
+def _with_history_length(columns: Setting, max_len: Setting) -> Setting:
+    """MMCTR's configs give the length of the history as a key of the experiment.
+
+    The column's own max_len is stronger, unless the other one came by --set.
+    """
+    if not isinstance(columns.value, list):
+        return columns
+    given = {"max_len": max_len.value}
+    weak, strong = ({}, given) if max_len.from_set else (given, {})
+    changed: list[Any] = []
+    for column in columns.value:
+        names = column.get("name") if isinstance(column, dict) else None
+        names = names if isinstance(names, list) else [names]
+        if ITEM_HISTORY not in names:
+            changed.append(column)
+            continue
+        changed += [
+            weak | column | {"name": name} | strong if name == ITEM_HISTORY else column | {"name": name}
+            for name in names
+        ]
+    return Setting(changed, columns.origin)
 
 
 def _translate_columns(setting: Setting, said: list[str]) -> Setting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
+from fuxictr_qnn.data.spec import ITEM_HISTORY, ITEM_KEY, ColumnSpec, DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
 
 
@@ -24,8 +24,40 @@ def check_config(spec: DatasetSpec) -> None:
     for column in spec.active_columns:
         problems += [f"column '{column.name}': {problem}" for problem in _column_problems(column, seen)]
         seen[column.name] = column
+    problems += _item_problems(spec)
     if problems:
         raise RequestError(f"{spec.source or spec.dataset_id}: {problem}" for problem in problems)
+
+
+def _item_problems(spec: DatasetSpec) -> list[str]:
+    """What a dataset with an item table must say, and what only such a dataset may say."""
+    if not spec.item_info:
+        problems = [
+            f"column '{column.name}': max_len of type meta makes a history of items: set item_info, too"
+            for column in spec.active_columns
+            if column.type == "meta" and column.max_len
+        ]
+        needs = "item_features adds to item_info: set item_info, too"
+        return problems + ([needs] if spec.item_features else [])
+    problems = []
+    if spec.rebuild_dataset:
+        problems.append("item_info goes with data that is encoded already: set rebuild_dataset: false")
+    if spec.data_format != "parquet":
+        problems.append(f"item_info goes with data_format: parquet, not {spec.data_format}")
+    columns = {column.name: column for column in spec.active_columns}
+    key, history = columns.get(ITEM_KEY), columns.get(ITEM_HISTORY)
+    if key is None or (key.type, key.source) != ("categorical", "item"):
+        hint = "" if key else nearest(ITEM_KEY, columns)
+        problems.append(f"item_info needs the column '{ITEM_KEY}', type categorical, source: item.{hint}")
+    if history is None or history.type != "meta" or not history.max_len:
+        hint = "" if history else nearest(ITEM_HISTORY, columns)
+        problems.append(f"item_info needs the column '{ITEM_HISTORY}', type meta, with max_len.{hint}")
+    problems += [
+        f"column '{column.name}': type meta of source item has no use; remove the source"
+        for column in spec.item_columns
+        if column.type == "meta"
+    ]
+    return problems
 
 
 def _column_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[str]:
@@ -35,7 +67,7 @@ def _column_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[
             f"category_processor '{column.category_processor}' is not supported (FuxiCTR 2.3.10 fails "
             f"on it, too): remove it, or bucket the values in a preprocess function"
         )
-    if column.type == "embedding" and column.pretrain_dim is None:
+    if column.type == "embedding" and column.vector_width is None:
         problems.append("type embedding needs pretrain_dim, the length of its lists")
     if column.has_vocabulary and not column.remap:
         problems.append("remap: false works for type meta only; remove it")

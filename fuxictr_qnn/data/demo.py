@@ -7,22 +7,17 @@ fields (factorization machines) and products of three (deep and quadratic networ
 
 from __future__ import annotations
 
-import io
-import json
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from fuxictr_qnn.data.build import Log
-from fuxictr_qnn.data.places import Places, user_cache
-from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.errors import RequestError, RunError
-from fuxictr_qnn.files import is_writable, locked, write_bytes, write_json
+from fuxictr_qnn.data.simulation import Impressions, parquet
 
 VERSION = 1  # raise it with every change of what is simulated
+LABEL = "click"
+PATHS = {"train_data": "train.csv", "valid_data": "valid.csv", "test_data": "test.csv"}
 SEED = 2025
 ROWS = {"train": 100_000, "valid": 25_000, "test": 25_000}
 
@@ -50,14 +45,6 @@ TERMS = {
     ("device", "category", "position"): 0.9,
 }
 BIAS = -0.9
-
-
-@dataclass(frozen=True)
-class Impressions:
-    """Rows of the log and the probability of a click on each, shape (rows,)."""
-
-    frame: pl.DataFrame
-    probability: np.ndarray
 
 
 @cache
@@ -93,78 +80,9 @@ def _factor(world: np.random.Generator, frequency: np.ndarray) -> np.ndarray:
     return centred / np.sqrt(frequency @ centred**2)
 
 
-def write_demo(spec: DatasetSpec, places: Places, log: Log) -> DatasetSpec:
-    """Write the log as CSV under the data root, unless it is there; returns the config that names it.
-
-    Beside each <split>.csv stands <split>_probability.parquet, the click probabilities of its rows.
-
-    Raises:
-        RequestError: neither the data root nor the user's cache folder can be written.
-        RunError: the disk failed or is full.
-    """
-    folders = _folders(spec, places)
-    folder = next((place for place in folders if _is_complete(place) or is_writable(place)), None)
-    if folder is None:
-        tried = " or ".join(f"'{place}'" for place in folders)
-        raise RequestError(f"cannot write the demo data to {tried}: set --data-root to a folder you own")
-    if not _is_complete(folder):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with locked(folder / ".simulating.lock"):
-                if not _is_complete(folder):
-                    log(f"simulating a click log of {sum(ROWS.values()):,} impressions in {folder}")
-                    _write(folder)
-        except OSError as error:
-            raise RunError(f"writing the demo data to '{folder}' failed: {error}") from error
-    return _in_folder(spec, folder)
-
-
-def find_demo(spec: DatasetSpec, places: Places) -> DatasetSpec | None:
-    """The config that names the files, if they have been written."""
-    folder = next(filter(_is_complete, _folders(spec, places)), None)
-    return None if folder is None else _in_folder(spec, folder)
-
-
-def _folders(spec: DatasetSpec, places: Places) -> list[Path]:
-    return [root.absolute() / spec.dataset_id for root in (places.data_root, user_cache())]
-
-
-def _in_folder(spec: DatasetSpec, folder: Path) -> DatasetSpec:
-    return spec.model_copy(update={f"{split}_data": str(folder / f"{split}.csv") for split in ROWS})
-
-
-def _is_complete(folder: Path) -> bool:
-    """Whether the files are there as this version of the simulation writes them."""
-    try:
-        written = json.loads((folder / "simulation.json").read_text())
-        same_size = all((folder / name).stat().st_size == size for name, size in written["files"].items())
-        return same_size and written["version"] == VERSION
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _write(folder: Path) -> None:
-    files: dict[str, bytes] = {}
+def files() -> Iterator[tuple[str, bytes]]:
+    """The log as CSV; beside each <split>.csv, <split>_probability.parquet: its click probabilities."""
     for split in ROWS:
         impressions = simulate(split)
-        files[f"{split}.csv"] = impressions.frame.write_csv().encode()
-        parquet = io.BytesIO()
-        pl.DataFrame({"probability": impressions.probability}).write_parquet(parquet)
-        files[f"{split}_probability.parquet"] = parquet.getvalue()
-    for name, content in files.items():
-        write_bytes(folder / name, content)
-    sizes = {name: len(content) for name, content in files.items()}
-    write_json(folder / "simulation.json", {"version": VERSION, "files": sizes})
-
-
-def best_possible(split: str = "test") -> dict[str, float]:
-    """AUC and logloss of the true click probabilities: no model can expect to do better."""
-    impressions = simulate(split)
-    clicked = impressions.frame["click"].to_numpy() == 1
-    p = impressions.probability
-    ranks = np.empty(len(p))
-    ranks[np.argsort(p)] = np.arange(1, len(p) + 1)
-    positives, negatives = clicked.sum(), (~clicked).sum()
-    auc = (ranks[clicked].sum() - positives * (positives + 1) / 2) / (positives * negatives)
-    logloss = -np.log(np.where(clicked, p, 1 - p)).mean()
-    return {"AUC": float(auc), "logloss": float(logloss)}
+        yield f"{split}.csv", impressions.frame.write_csv().encode()
+        yield f"{split}_probability.parquet", parquet(pl.DataFrame({"probability": impressions.probability}))

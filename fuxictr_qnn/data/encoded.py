@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fuxictr_qnn.data.build import BuiltDataset
 from fuxictr_qnn.data.checks import check_config
 from fuxictr_qnn.data.feature_map import describe
-from fuxictr_qnn.data.fingerprint import fingerprint
+from fuxictr_qnn.data.fingerprint import ContentHashes, fingerprint
 from fuxictr_qnn.data.inputs import SUFFIX
+from fuxictr_qnn.data.item_rows import row_problems
+from fuxictr_qnn.data.item_table import FILE_NAME, ItemTable, find_item_files, read_item_table
+from fuxictr_qnn.data.loaders.storage import data_files
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.data.vocabulary import Vocabulary
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.files import write_json
 
 
@@ -21,29 +29,34 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
     """A folder `<data_root>/<dataset_id>` with feature_map.json and encoded parquet or npz files.
 
     With feature_cols (and rebuild_dataset: false) the feature map is made from their vocab_size,
-    else feature_map.json is read.
+    else feature_map.json is read. An item table (item_info) is checked together with all rows, and
+    kept beside the feature map.
 
     Raises:
-        RequestError: feature_map.json or data that is missing, columns without vocab_size.
+        RequestError: feature_map.json or data that is missing, columns without vocab_size, items and
+            histories that do not fit the config or each other.
     """
     started = time.perf_counter()
     problems: list[str] = []
     found = {split: _find_data(split, spec, places, problems) for split in spec.split_paths}
     if not found:
         problems.append(f"{spec.source or spec.dataset_id}: train_data is not set")
-    if spec.feature_cols:
-        feature_map = None
-        problems += _undescribed(spec)
-    else:
-        feature_map = _find_feature_map(spec, places, problems)
+    problems += _undescribed(spec) if spec.feature_cols else []
+    item_files = _attempt(lambda: find_item_files(spec, places), problems)
+    if spec.feature_cols or spec.item_info:
+        _attempt(lambda: check_config(spec), problems)
+    feature_map = None if spec.feature_cols else _find_feature_map(spec, places, problems)
     if problems:
         raise RequestError(problems)
-    stamps = {split: _stamps(path) for split, path in found.items() if path}
+    splits = {split: path for split, path in found.items() if path}
+    items = _read_items(spec, splits, item_files)
+    stamps = {split: _stamps(path) for split, path in splits.items()}
     if feature_map is None:
-        check_config(spec)
-        feature_map = described_feature_map(spec, places)
+        contents = _item_contents(spec, places, item_files)
+        stamps |= contents
+        feature_map = _described(spec, places, contents)
         if not feature_map.is_file():
-            _write_feature_map(spec, feature_map)
+            _write_feature_map(spec, feature_map, items)
     else:
         stamps["feature_map"] = _stamps(feature_map)
     return BuiltDataset(
@@ -56,7 +69,53 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
         fingerprint=fingerprint(spec, stamps),
         reused=True,
         seconds=time.perf_counter() - started,
+        warnings=items.notes if items else [],
     )
+
+
+def _attempt(action: Callable[[], Any], problems: list[str]) -> Any:
+    """What `action` returns; None, and more problems, where it refuses the request."""
+    try:
+        return action()
+    except RequestError as error:
+        problems += error.problems
+        return None
+
+
+def _read_items(spec: DatasetSpec, splits: dict[str, Path], files: dict[str, Path]) -> ItemTable | None:
+    """The item table, checked together with every row; None where the config has none.
+
+    Raises:
+        RequestError: everything that is wrong with the items and the rows.
+    """
+    problems: list[str] = []
+    rows = [(split, file) for split, path in splits.items() for file in data_files(path)]
+    if not files:
+        problems = [sentence for split, file in rows for sentence in _without_table(spec, split, file)]
+        items = None
+    else:
+        items = _attempt(lambda: read_item_table(spec, files), problems)
+        size = len(items) if items else None
+        problems += [sentence for split, file in rows for sentence in row_problems(spec, split, file, size)]
+    if problems:
+        raise RequestError(problems)
+    return items
+
+
+def _without_table(spec: DatasetSpec, split: str, file: Path) -> list[str]:
+    """Features of items that neither the rows nor a table give."""
+    if not spec.item_columns or file.suffix != ".parquet":
+        return []
+    try:
+        known = pq.read_schema(file).names
+    except (pa.ArrowException, OSError):  # the loader explains it
+        return []
+    return [
+        f"{split}_data: '{file}' has no column '{column.name}' of source item: set item_info, the parquet "
+        f"file with a row for each item.{nearest(column.name, known)}"
+        for column in spec.item_columns
+        if column.name not in known
+    ]
 
 
 def _find_data(split: str, spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
@@ -102,11 +161,28 @@ def _undescribed(spec: DatasetSpec) -> list[str]:
 
 
 def described_feature_map(spec: DatasetSpec, places: Places) -> Path:
-    """Where the feature map goes that is made from feature_cols; named by its config."""
-    return places.build_root(spec.dataset_id) / f"encoded-{fingerprint(spec, {})}" / "feature_map.json"
+    """Where the feature map goes that is made from feature_cols; named by its config and item table.
+
+    Raises:
+        RequestError: the files of the item table are missing.
+    """
+    return _described(spec, places, _item_contents(spec, places, find_item_files(spec, places)))
 
 
-def _write_feature_map(spec: DatasetSpec, path: Path) -> None:
+def _described(spec: DatasetSpec, places: Places, contents: dict[str, list[str]]) -> Path:
+    name = f"encoded-{fingerprint(spec, contents)}"
+    return places.build_root(spec.dataset_id) / name / "feature_map.json"
+
+
+def _item_contents(spec: DatasetSpec, places: Places, files: dict[str, Path]) -> dict[str, list[str]]:
+    hashes = ContentHashes(places.build_root(spec.dataset_id))
+    return {key: [hashes.of(file)] for key, file in files.items()}
+
+
+def _write_feature_map(spec: DatasetSpec, path: Path, items: ItemTable | None) -> None:
+    """The feature map comes last: where it is, the item table is complete."""
+    if items is not None:
+        items.write(path.parent / FILE_NAME)
     vocabularies: dict[str, Vocabulary] = {}
     for column in spec.active_columns:
         if column.vocab_size is not None:

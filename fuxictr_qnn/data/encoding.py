@@ -92,13 +92,13 @@ def _scaled(values: pl.Series, scaler: Scaler | None) -> pa.Array:
 
 
 def _vectors(values: pl.Series, column: ColumnSpec) -> pa.Array:
-    """A list of `pretrain_dim` numbers a row."""
-    if not values.list.len().eq_missing(column.pretrain_dim).all():
+    """A list of as many numbers a row as the config says."""
+    if not values.list.len().eq_missing(column.vector_width).all():
         raise _Misfit(
-            f"column '{column.name}' has a row without {column.pretrain_dim} numbers (pretrain_dim)"
+            f"column '{column.name}' has a row without {column.vector_width} numbers (pretrain_dim)"
         )
     numbers = pl.from_arrow(values.cast(pl.List(pl.Float32)).to_arrow().flatten()).to_numpy()
-    return _lists(numbers.reshape(len(values), -1))
+    return as_lists(numbers.reshape(len(values), -1))
 
 
 def _sequences(values: pl.Series, column: ColumnSpec, lookup: Lookup, max_len: int) -> pa.Array:
@@ -108,18 +108,28 @@ def _sequences(values: pl.Series, column: ColumnSpec, lookup: Lookup, max_len: i
     na_value = "" if column.fill_na is None else column.fill_na
     if isinstance(na_value, str):
         ids[(tokens == na_value).to_numpy()] = PAD
+    return as_lists(padded(ids, lengths, max_len, column.padding))
+
+
+def padded(flat: np.ndarray, lengths: np.ndarray, width: int, side: str) -> np.ndarray:
+    """Lists as the rows of a matrix, padded with PAD and cut at one side ("pre" or "post").
+
+    Args:
+        flat: the entries of all lists, one list after another.
+        lengths: how many entries each list has.
+    """
     ends = np.cumsum(lengths)
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(ids)) - np.repeat(ends - lengths, lengths)
-    if column.padding == "pre":
-        place += max_len - lengths[rows]
-    inside = (place >= 0) & (place < max_len)
-    padded = np.full((len(lengths), max_len), PAD, np.int32)
-    padded[rows[inside], place[inside]] = ids[inside]
-    return _lists(padded)
+    place = np.arange(len(flat)) - np.repeat(ends - lengths, lengths)
+    if side == "pre":
+        place += width - lengths[rows]
+    inside = (place >= 0) & (place < width)
+    matrix = np.full((len(lengths), width), PAD, np.int32)
+    matrix[rows[inside], place[inside]] = flat[inside]
+    return matrix
 
 
-def _lists(matrix: np.ndarray) -> pa.Array:
+def as_lists(matrix: np.ndarray) -> pa.Array:
     """Rows of a matrix as an arrow list column."""
     offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(matrix).reshape(-1))

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
+from fuxictr_qnn.data.item_table import FILE_NAME as ITEM_TABLE
+from fuxictr_qnn.data.item_table import read_arrays
+from fuxictr_qnn.data.spec import ITEM_HISTORY, ITEM_KEY, ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.vocabulary import Vocabulary
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.grammar import feature_encoder
@@ -53,7 +55,7 @@ def _own_ids(feature: dict[str, Any]) -> int:
 
 def _feature(column: ColumnSpec, vocabulary: Vocabulary | None, max_len: int) -> dict[str, Any]:
     if column.type == "meta":
-        return {"type": "meta"}
+        return {"type": "meta", **({"max_len": column.max_len} if column.max_len else {})}
     feature: dict[str, Any] = {"source": column.source, "type": column.type}
     encoder = column.feature_encoder
     if encoder == "default":
@@ -62,7 +64,7 @@ def _feature(column: ColumnSpec, vocabulary: Vocabulary | None, max_len: int) ->
         feature["feature_encoder"] = encoder
     _set(feature, column, "embedding_dim")
     if column.type == "embedding":
-        _set(feature, column, "pretrain_dim")
+        feature["pretrain_dim"] = column.vector_width
     if not column.has_vocabulary:
         return feature
     _set(feature, column, "emb_output_dim", "share_embedding")
@@ -95,6 +97,11 @@ def load_feature_map(path: Path, spec: DatasetSpec, choice: FeatureChoice) -> An
     """FuxiCTR's FeatureMap of a build, with the experiment's choices applied.
 
     num_fields counts the features in use (FuxiCTR counts before it applies use_features).
+
+    Where the data has an item table, the feature map carries it: `item_table`, a dict from each feature
+    of source "item" to a tensor whose row number is the item id (row 0: zeros, the padding), and the
+    names of the columns with item ids, `item_key` (B,) and `item_history` (B, S). Features of items are
+    not in the batches; models look them up.
 
     Raises:
         RequestError: group_id, use_features or feature_specs name what the data does not have.
@@ -132,4 +139,33 @@ def load_feature_map(path: Path, spec: DatasetSpec, choice: FeatureChoice) -> An
                 feature["feature_encoder"] = feature_encoder(feature["feature_encoder"])
         except ValueError as error:
             raise RequestError(f"{path}: {name}: feature_encoder: {error}") from error
+    if (path.parent / ITEM_TABLE).is_file():
+        _add_items(feature_map, path.parent / ITEM_TABLE)
     return feature_map
+
+
+def _add_items(feature_map: Any, file: Path) -> None:
+    """Give the feature map the item table of the features in use."""
+    names = [name for name, feature in feature_map.features.items() if feature.get("source") == "item"]
+    unused = [name for name in (ITEM_KEY, ITEM_HISTORY) if name not in feature_map.features]
+    if unused:
+        problems = [
+            f"use_features: '{name}' is looked up in the item table: name {' and '.join(unused)}, too"
+            for name in names
+            if name != ITEM_KEY
+        ]
+        if problems:
+            raise RequestError(problems)
+        return
+    import torch
+
+    arrays = read_arrays(file)
+    absent = [name for name in names if name not in arrays]
+    if absent:
+        raise RequestError(
+            f"feature_specs: '{name}' cannot get source item: the item table holds {', '.join(arrays)}; "
+            "set the source in feature_cols"
+            for name in absent
+        )
+    feature_map.item_table = {name: torch.tensor(arrays[name]) for name in names}
+    feature_map.item_key, feature_map.item_history = ITEM_KEY, ITEM_HISTORY

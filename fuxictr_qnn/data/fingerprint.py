@@ -14,7 +14,7 @@ from fuxictr_qnn.files import write_json
 
 FORMAT_VERSION = 1  # raise it whenever the same input would be built differently
 CACHE_NAME = "content-hashes.json"
-PATHS = {"source", "data_root", "train_data", "valid_data", "test_data"}
+PATHS = {"source", "data_root", "train_data", "valid_data", "test_data", "item_info", "item_features"}
 NOT_IN_BUILD = PATHS | {"group_id", "options", "rebuild_dataset"}
 
 
@@ -58,7 +58,7 @@ def fingerprint(spec: DatasetSpec, contents: dict[str, list[str]]) -> str:
     """Sixteen hex digits of the dataset config and the contents of all input files.
 
     Args:
-        contents: hashes of the files of each split and of pretrained embeddings.
+        contents: hashes of the files of each split, of pretrained embeddings and of item tables.
     """
     config = spec.model_dump(mode="json", exclude=NOT_IN_BUILD)
     parts = {

@@ -9,6 +9,7 @@ from fuxictr_qnn.data.encoded import described_feature_map, open_encoded
 from fuxictr_qnn.data.fingerprint import ContentHashes, fingerprint
 from fuxictr_qnn.data.inputs import Inputs
 from fuxictr_qnn.data.places import Places, user_cache
+from fuxictr_qnn.data.simulation import find_simulated
 from fuxictr_qnn.data.spec import DatasetSpec
 
 
@@ -20,18 +21,16 @@ def find_build(spec: DatasetSpec, places: Places) -> Path | None:
     Raises:
         RequestError: raw or encoded files are missing.
     """
+    if spec.generator:
+        found = find_simulated(spec, places)
+        if found is None:
+            return None
+        spec = found
     if not spec.feature_cols:
         return open_encoded(spec, places).feature_map
     if not spec.rebuild_dataset:
         described = described_feature_map(spec, places)
         return described if described.is_file() else None
-    if spec.generator == "demo":
-        from fuxictr_qnn.data.demo import find_demo
-
-        found = find_demo(spec, places)
-        if found is None:
-            return None
-        spec = found
     inputs = Inputs.find(spec, places)
     roots = [places.build_dir] if places.build_dir else [places.data_root, user_cache()]
     for root in roots:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuxictr_qnn.data.build import BuiltDataset, Log, build_dataset
 from fuxictr_qnn.data.encoded import open_encoded
 from fuxictr_qnn.data.places import Places
+from fuxictr_qnn.data.simulation import write_simulated
 from fuxictr_qnn.data.spec import DatasetSpec
 
 
@@ -20,10 +21,8 @@ def prepare(
     Raises:
         RequestError: the config or its data is wrong. RunError: writing failed.
     """
+    if spec.generator:
+        spec = write_simulated(spec, places, log)
     if not spec.rebuild_dataset or not spec.feature_cols:
         return open_encoded(spec, places)
-    if spec.generator == "demo":
-        from fuxictr_qnn.data.demo import write_demo
-
-        spec = write_demo(spec, places, log)
     return build_dataset(spec, places, task=task, log=log)

@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+ITEM_KEY = "item_id"  # the column that names a row's item; the item table is joined by it
+ITEM_HISTORY = "item_seq"  # the column that lists the items of a row's history
+
 
 class ColumnSpec(BaseModel):
     """One column of the raw data: an entry of `feature_cols`, one name each."""
@@ -23,7 +26,7 @@ class ColumnSpec(BaseModel):
     category_processor: str | None = None
     num_buckets: int | None = Field(None, ge=1)
     splitter: str = Field("^", min_length=1)
-    max_len: int = Field(0, ge=0)  # 0: the longest sequence of the training data
+    max_len: int = Field(0, ge=0)  # 0: the longest of the training data; of a history: its last ones
     padding: Literal["pre", "post"] = "post"
     remap: bool = True
     normalizer: Literal["StandardScaler", "MinMaxScaler"] | None = None
@@ -42,6 +45,14 @@ class ColumnSpec(BaseModel):
     def has_vocabulary(self) -> bool:
         """Whether FuxiCTR keeps a vocabulary of this column in feature_vocab.json."""
         return self.type in ("categorical", "sequence")
+
+    @property
+    def vector_width(self) -> int | None:
+        """Numbers in each list of a `type: embedding` column.
+
+        As in FuxiCTR, embedding_dim (the width that the model sees) stands in for a missing pretrain_dim.
+        """
+        return self.pretrain_dim or self.embedding_dim
 
 
 class LabelSpec(BaseModel):
@@ -62,10 +73,12 @@ class DatasetSpec(BaseModel):
     source: str = ""  # the YAML file it was read from, for messages
     data_format: Literal["csv", "parquet", "npz"] = "csv"
     data_root: str | None = None  # for already encoded data, FuxiCTR's meaning
-    generator: Literal["demo"] | None = None  # simulated data: made under the data root on first use
+    generator: Literal["demo", "planted_interest"] | None = None  # simulated on first use
     train_data: str | None = None
     valid_data: str | None = None
     test_data: str | None = None
+    item_info: str | None = None  # parquet: the features of items (source: item), a row for each item_id
+    item_features: str | None = None  # parquet: more columns for item_info, joined by item_id
     separator: str = ","
     rebuild_dataset: bool = True
     min_categr_count: int = Field(1, ge=1)
@@ -77,6 +90,11 @@ class DatasetSpec(BaseModel):
     @property
     def active_columns(self) -> list[ColumnSpec]:
         return [column for column in self.feature_cols if column.active]
+
+    @property
+    def item_columns(self) -> list[ColumnSpec]:
+        """The features that belong to items: where there is an item table, it holds them."""
+        return [column for column in self.active_columns if column.source == "item"]
 
     @property
     def split_paths(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 from fuxictr.pytorch.models import BaseModel
 from torch import Tensor
 
+from fuxictr_qnn.models.requirements import require_no_item_table
 from fuxictr_qnn.models.self_ensemble import SelfEnsemble
 
 
@@ -21,11 +22,18 @@ class RankModel(SelfEnsemble, BaseModel):
         consistency: its consistency loss: se, mse, kl, cosine or huber.
         consistency_weight: its weight; the paper uses 1.
         **kwargs: BaseModel's.
+
+    Raises:
+        ValueError: features that the model cannot read, self_ensemble for regression.
     """
+
+    reads_item_table = False
 
     def __init__(
         self, feature_map, self_ensemble=False, consistency="se", consistency_weight=1.0, **kwargs: Any
     ):
+        if not self.reads_item_table:
+            require_no_item_table(feature_map, type(self).__name__)
         super().__init__(feature_map, **kwargs)
         self.set_self_ensemble(self_ensemble, consistency, consistency_weight)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuxictr.pytorch.layers import FactorizationMachine, FeatureEmbedding
 
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
 
 
 class FM(RankModel):
@@ -20,6 +21,9 @@ class FM(RankModel):
         learning_rate: of the optimizer.
         regularizer: L1/L2 of linear weights and embeddings (FuxiCTR's notation).
         **kwargs: BaseModel's.
+
+    Raises:
+        ValueError: features of type embedding, or with different embedding dims.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class FM(RankModel):
         regularizer=None,
         **kwargs,
     ):
+        require_linear_terms(feature_map)
+        require_equal_dims(feature_map)
         kwargs.setdefault("embedding_regularizer", regularizer)
         kwargs.setdefault("net_regularizer", regularizer)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)

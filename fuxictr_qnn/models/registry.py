@@ -30,10 +30,28 @@ OWN_MODELS = {
     "LR": "fuxictr_qnn.models.lr",
     "FM": "fuxictr_qnn.models.fm",
     "DNN": "fuxictr_qnn.models.dnn",
+    "DeepFM": "fuxictr_qnn.models.deepfm",
+    "xDeepFM": "fuxictr_qnn.models.xdeepfm",
+    "DCNv2": "fuxictr_qnn.models.dcnv2",
+    "QNNalpha_DeepFM": "fuxictr_qnn.models.qnn_alpha_deepfm",
+    "QNNalpha_xDeepFM": "fuxictr_qnn.models.qnn_alpha_xdeepfm",
+    "QNNalpha_DCNv2": "fuxictr_qnn.models.qnn_alpha_dcnv2",
+    "QNNalpha_MLP": "fuxictr_qnn.models.qnn_alpha_mlp",
+    "QIN": "fuxictr_qnn.models.qin",
+    "DIN": "fuxictr_qnn.models.din",
+    "TransformerDCN": "fuxictr_qnn.models.transformer_dcn",
 }
 
 # The authors' and upstream's names for the same classes.
-ALIASES = {"QNN_alpha": "QNNalpha", "QNN_T26": "QNNalpha"}
+ALIASES = {
+    "QNN_alpha": "QNNalpha",
+    "QNN_T26": "QNNalpha",
+    "QNN_T26_DeepFM": "QNNalpha_DeepFM",
+    "QNN_T26_xDeepFM": "QNNalpha_xDeepFM",
+    "QNN_T26_DCNv2": "QNNalpha_DCNv2",
+    "QNN_T26_MLP": "QNNalpha_MLP",
+    "QIN_variety_v9": "QIN",
+}
 
 _WHEEL_PACKAGE = "model_zoo.LongCTR"  # the models that FuxiCTR's wheel carries
 

@@ -20,7 +20,7 @@ Array = np.ndarray
 
 def auc(y: Array, p: Array) -> float:
     """Area under the ROC curve; ties count one half. NaN when `y` holds one class only."""
-    return float(_group_auc(y, p, np.zeros(len(y), dtype=np.int64))[0][0])
+    return float(group_auc(y, p, np.zeros(len(y), dtype=np.int64))[0][0])
 
 
 def logloss(y: Array, p: Array) -> float:
@@ -32,14 +32,14 @@ def logloss(y: Array, p: Array) -> float:
 
 def gauc(y: Array, p: Array, group: Array) -> float:
     """Mean AUC of the groups, weighted by their rows; groups with one class are left out."""
-    values, rows = _group_auc(y, p, group)
+    values, rows = group_auc(y, p, group)
     known = ~np.isnan(values)
     return float(np.average(values[known], weights=rows[known])) if known.any() else float("nan")
 
 
 def avg_auc(y: Array, p: Array, group: Array) -> float:
     """Mean AUC of the groups, each with the same weight; groups with one class are left out."""
-    values, _ = _group_auc(y, p, group)
+    values, _ = group_auc(y, p, group)
     known = ~np.isnan(values)
     return float(values[known].mean()) if known.any() else float("nan")
 
@@ -133,7 +133,7 @@ def _imported(path: str) -> Callable[[Array, Array], float]:
         raise RequestError(f"metrics: {path} cannot be imported: {error}") from error
 
 
-def _group_auc(y: Array, p: Array, group: Array) -> tuple[Array, Array]:
+def group_auc(y: Array, p: Array, group: Array) -> tuple[Array, Array]:
     """AUC (NaN with one class) and rows of each group, by the rank-sum formula with mid-ranks."""
     _, ids = np.unique(group, return_inverse=True)
     order = np.lexsort((p, ids))

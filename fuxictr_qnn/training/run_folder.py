@@ -5,7 +5,7 @@ runs/<expid>-<digest>/seed<S>/
     history.jsonl        a line an evaluation
     model.pt             the best weights
     checkpoint.pt        what --resume needs; gone when the run is complete
-    features/            feature map, vocabularies and preprocessing state of the build
+    features/            feature map, vocabularies, preprocessing state and item table of the build
     test_scores.parquet  y_pred and y_true of the test rows, in file order
     metrics.json         written last: a run that has it is complete
     run.log
@@ -31,7 +31,7 @@ from fuxictr_qnn.files import is_writable, lock_if_free, write_bytes, write_json
 from fuxictr_qnn.training.evaluation import Scores
 from fuxictr_qnn.training.experiment import Experiment
 
-_OF_A_BUILD = ("feature_map.json", "feature_vocab.json", "preprocessing.json")
+_OF_A_BUILD = ("feature_map.json", "feature_vocab.json", "preprocessing.json", "items.parquet")
 
 
 class RunFolder:

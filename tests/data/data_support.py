@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 import yaml
 
-from fuxictr_qnn.data import ColumnSpec, DatasetSpec, LabelSpec, Places
+from fuxictr_qnn.data import ColumnSpec, DatasetSpec, LabelSpec, Places, prepare
+from fuxictr_qnn.errors import RequestError
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = SimpleNamespace(embedding_dim=4, use_features=None, feature_specs=None)
@@ -77,6 +79,81 @@ def write_small(folder: Path, rows: int = 200) -> Places:
 
 def small_spec(**changes: Any) -> DatasetSpec:
     return make_spec("small", {**SMALL, **changes})
+
+
+ITEMS = {
+    "data_format": "parquet",
+    "rebuild_dataset": False,
+    "train_data": "train.parquet",
+    "valid_data": "valid.parquet",
+    "item_info": "item_info.parquet",
+    "feature_cols": [
+        {"name": "user_id", "dtype": "int", "type": "meta"},
+        {"name": "item_seq", "dtype": "int", "type": "meta", "max_len": 4},
+        {"name": "level", "dtype": "int", "type": "categorical", "vocab_size": 3},
+        {"name": "item_id", "dtype": "int", "type": "categorical", "source": "item", "vocab_size": 6},
+        {"name": "tags", "dtype": "int", "type": "sequence", "source": "item", "max_len": 3, "vocab_size": 9},
+        {"name": "vector", "dtype": "float", "type": "embedding", "source": "item", "pretrain_dim": 2},
+    ],
+    "label_col": {"name": "label", "dtype": "float"},
+    "group_id": "user_id",
+}
+
+
+def item_rows(count: int = 7, length: int = 4) -> pl.DataFrame:
+    """Rows of users whose histories grow from none to `length` items, left-padded."""
+    rng = np.random.default_rng(count)
+    histories = [
+        [0] * (length - real) + rng.integers(1, 6, real).tolist() for real in np.arange(count) % (length + 1)
+    ]
+    return pl.DataFrame(
+        {
+            "user_id": np.arange(count) + 10**10,
+            "item_seq": histories,
+            "level": np.arange(count) % 3,
+            "item_id": np.arange(count) % 5 + 1,
+            "label": np.arange(count) % 2,
+        }
+    )
+
+
+def item_info() -> pl.DataFrame:
+    """Five items and the padding."""
+    ids = np.arange(6)
+    return pl.DataFrame(
+        {
+            "item_id": ids,
+            "tags": [[0, 0, 0], [3, 4, 0], [8, 0, 0], [1, 2, 3], [5, 0, 0], [0, 0, 0]],
+            "vector": [[x / 2, -float(x)] for x in ids],
+        }
+    )
+
+
+def write_items(folder: Path, **frames: pl.DataFrame) -> Places:
+    """The files of ITEMS under a data root, those given in place of the usual ones."""
+    (folder / "shop").mkdir(exist_ok=True)
+    usual = {"train": item_rows(), "valid": item_rows(5), "item_info": item_info()}
+    for name, frame in (usual | frames).items():
+        frame.write_parquet(folder / "shop" / f"{name}.parquet")
+    return Places(data_root=folder)
+
+
+def items_spec(columns: dict[str, dict[str, Any]] | None = None, **changes: Any) -> DatasetSpec:
+    """The config ITEMS with changed keys; `columns` changes columns by name."""
+    columns = columns or {}
+    cols = [{**column, **columns.get(column["name"], {})} for column in ITEMS["feature_cols"]]
+    known = [column["name"] for column in ITEMS["feature_cols"]]
+    cols += [{"name": name, **entry} for name, entry in columns.items() if name not in known]
+    return make_spec("shop", {**ITEMS, "feature_cols": cols, **changes})
+
+
+def refused_and_unchanged(spec: DatasetSpec, places: Places) -> list[str]:
+    """The problems; nothing may have been written."""
+    before = sorted(places.data_root.rglob("*"))
+    with pytest.raises(RequestError) as caught:
+        prepare(spec, places, log=quiet)
+    assert sorted(places.data_root.rglob("*")) == before
+    return caught.value.problems
 
 
 WITH_FUXICTR = """

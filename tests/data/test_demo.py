@@ -9,6 +9,7 @@ from data_support import config_of, make_spec, quiet
 from sklearn.metrics import log_loss, roc_auc_score
 
 from fuxictr_qnn.data import Places, demo, find_build, prepare
+from fuxictr_qnn.data.simulation import best_possible
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_clicks_follow_the_known_probabilities(split):
     clicks, p = rows.frame["click"].to_numpy(), rows.probability
     deviation = np.sqrt((p * (1 - p)).sum())
     assert abs(clicks.sum() - p.sum()) < 4 * deviation
-    best = demo.best_possible(split)
+    best = best_possible("demo", split)
     assert best["AUC"] == pytest.approx(roc_auc_score(clicks, p), abs=1e-9)
     assert best["logloss"] == pytest.approx(log_loss(clicks, p), abs=1e-9)
 

@@ -28,7 +28,9 @@ class MemoryLoader:
         **kwargs: other keys of FuxiCTR's hook are accepted and not used.
 
     Each batch is a dict: feature, group id or label -> tensor of shape (B,), sequences (B, max_len),
-    embeddings (B, pretrain_dim). Ids are int32, meta columns int64, numbers and labels float32.
+    embeddings (B, pretrain_dim). Ids are int32, meta columns int64, numbers and labels float32. Where the
+    feature map has an item table, a batch holds of the items only their ids: item_key (B,) and
+    item_history (B, max_len), the latest item last, 0 before the first.
     """
 
     def __init__(

@@ -17,27 +17,40 @@ BLOCK_ROWS = 250_000
 
 @dataclass(frozen=True)
 class Field:
-    """Where a column lies: columns [start, start + width) of its matrix; a list column has `is_list`."""
+    """Where a column lies: columns [start, start + width) of its matrix; a list column has `is_list`.
+
+    Of a history the last `width` entries are kept, and a shorter one is padded with 0 on the left.
+    """
 
     name: str
     matrix: str  # "ids" (int32), "groups" (int64, meta columns) or "numbers" (float32)
     start: int
     width: int
     is_list: bool
+    is_history: bool = False
 
 
 def layout(feature_map: Any) -> list[Field]:
-    """The matrices' columns for the features of a FuxiCTR FeatureMap, its group_id and its labels."""
+    """The matrices' columns for the features of a FuxiCTR FeatureMap, its group_id and its labels.
+
+    Features that the feature map's item table holds have none, except the item id.
+    """
     fields: list[Field] = []
     next_column = {"ids": 0, "groups": 0, "numbers": 0}
 
-    def put(name: str, matrix: str, width: int = 1, is_list: bool = False) -> None:
-        fields.append(Field(name, matrix, next_column[matrix], width, is_list))
+    in_table = getattr(feature_map, "item_table", {}).keys() - {getattr(feature_map, "item_key", None)}
+
+    def put(name: str, matrix: str, width: int = 1, is_list: bool = False, is_history: bool = False) -> None:
+        fields.append(Field(name, matrix, next_column[matrix], width, is_list, is_history))
         next_column[matrix] += width
 
     for name, spec in feature_map.features.items():
         kind = spec["type"]
-        if kind == "sequence":
+        if name in in_table:
+            continue
+        if name == getattr(feature_map, "item_history", None):
+            put(name, "ids", spec["max_len"], is_list=True, is_history=True)
+        elif kind == "sequence":
             put(name, "ids", spec["max_len"], is_list=True)
         elif kind == "embedding":
             put(name, "numbers", spec["pretrain_dim"], is_list=True)
@@ -78,11 +91,20 @@ def read_matrices(path: Path, fields: list[Field]) -> dict[str, np.ndarray]:
                     start : start + height, field.start : field.start + field.width
                 ]
                 values = columns[field.name]
+                if field.is_history:
+                    values = _last(values, height, field.width)
                 if values.size != target.size:
                     raise RequestError(f"'{file}': rows of column '{field.name}' are not {field.width} long")
                 target[:] = values.reshape(height, field.width)
             start += height
     return matrices
+
+
+def _last(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The last `width` entries of `height` lists of one length, 0 before the first of shorter ones."""
+    length = values.size // height
+    values = values[: height * length].reshape(height, length)[:, -width:]
+    return np.pad(values, ((0, 0), (width - values.shape[1], 0)))
 
 
 def data_files(path: Path) -> list[Path]:

@@ -1,0 +1,127 @@
+"""The simulated task of few planted matches: what is promised about it."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from data_support import EVERYTHING, config_of, make_spec
+from scipy.stats import poisson
+from sklearn.metrics import log_loss, roc_auc_score
+
+from fuxictr_qnn.data import MemoryLoader, Places, find_build, load_feature_map, planted_interest, prepare
+from fuxictr_qnn.data.simulation import best_possible
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return make_spec("planted_interest", config_of("planted_interest"))
+
+
+def columns(split: str) -> dict[str, np.ndarray]:
+    """The split's columns as arrays, histories as a matrix; the matches and lengths of its histories."""
+    frame = planted_interest.simulate(split).frame
+    found = {name: np.array(frame[name].to_list()) for name in frame.columns}
+    found["matches"] = planted_interest.matches(found["item_id"], found["item_seq"])
+    return found | {"length": (found["item_seq"] > 0).sum(axis=1)}
+
+
+def test_is_written_on_first_use_and_valid(tmp_path, spec):
+    """Every check of item tables and histories passes, and the loader gives back what was simulated."""
+    places = Places(data_root=tmp_path)
+    assert find_build(spec, places) is None
+    messages: list[str] = []
+    built = prepare(spec, places, log=messages.append)
+    assert len(messages) == 1 and "simulating" in messages[0] and built.warnings == []
+    assert find_build(spec, places) == built.feature_map
+    assert prepare(spec, places, log=messages.append).fingerprint == built.fingerprint
+    assert len(messages) == 1
+
+    feature_map = load_feature_map(built.feature_map, spec, EVERYTHING)
+    table = feature_map.item_table
+    assert np.array_equal(table["item_emb_d128"], planted_interest.items()[0]["item_emb_d128"].to_list())
+    (batch,) = MemoryLoader(feature_map, built.test, split="test", batch_size=10**6)
+    simulated = columns("test")
+    assert all(np.array_equal(values, simulated[name]) for name, values in batch.items())
+    probability = pl.read_parquet(tmp_path / "planted_interest" / "test_probability.parquet")["probability"]
+    assert np.array_equal(probability, planted_interest.simulate("test").probability)
+
+
+def test_is_the_same_every_time_and_differs_between_splits():
+    first = planted_interest.simulate("valid")
+    planted_interest.simulate.cache_clear()
+    planted_interest.items.cache_clear()
+    again = planted_interest.simulate("valid")
+    assert again is not first and again.frame.equals(first.frame)
+    assert not planted_interest.simulate("test").frame["item_seq"].equals(first.frame["item_seq"])
+    users = [set(planted_interest.simulate(split).frame["user_id"]) for split in planted_interest.ROWS]
+    assert not users[0] & users[1] and not users[1] & users[2]
+
+
+def test_types_form_one_ring():
+    _, types, complement = planted_interest.items()
+    at, seen = 0, set()
+    while at not in seen:
+        seen.add(at)
+        at = complement[at]
+    assert len(seen) == planted_interest.TYPES
+    assert set(np.bincount(types[1:])) == {planted_interest.ITEMS // planted_interest.TYPES}
+
+
+def test_vectors_tell_the_type():
+    info, types, _ = planted_interest.items()
+    vectors = np.array(info["item_emb_d128"].to_list())[1:]
+    centres = np.stack([vectors[types[1:] == kind].mean(axis=0) for kind in range(planted_interest.TYPES)])
+    nearest = ((vectors[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    assert (nearest == types[1:]).mean() > 0.99
+
+
+def test_histories_are_padded_on_the_left_and_of_every_length():
+    rows = columns("train")
+    real = rows["item_seq"] > 0
+    assert not (real[:, :-1] & ~real[:, 1:]).any()
+    share = np.bincount(rows["length"], minlength=planted_interest.LENGTH + 1) / len(real)
+    assert np.abs(share - 1 / len(share)).max() < 0.003
+
+
+def test_matches_are_few_poisson_and_free_of_the_length():
+    rows = columns("train")
+    long = rows["length"] >= 10
+    share = np.bincount(rows["matches"][long], minlength=8)[:8] / long.sum()
+    assert np.abs(share - poisson(planted_interest.MATCHES).pmf(np.arange(8))).max() < 0.006
+    assert abs(np.corrcoef(rows["matches"][long], rows["length"][long])[0, 1]) < 0.015
+
+
+def test_other_types_are_drawn_evenly():
+    """Of the distractors, likeness to the target or the reverse of the relation says nothing."""
+    rows, (_, types, complement) = columns("train"), planted_interest.items()
+    of_target = types[rows["item_id"]]
+    in_history = types[rows["item_seq"]]
+    mean = rows["item_seq"].astype(bool).sum(axis=1) - rows["matches"]
+    expected = mean.mean() / (planted_interest.TYPES - 1)
+    same = (in_history == of_target[:, None]).sum(axis=1).mean()
+    reverse = (complement[in_history] == of_target[:, None]) & (in_history >= 0)
+    assert same == pytest.approx(expected, rel=0.02)
+    assert reverse.sum(axis=1).mean() == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("split", planted_interest.ROWS)
+def test_clicks_follow_the_known_probabilities(split):
+    rows, p = columns(split), planted_interest.simulate(split).probability
+    assert abs(rows["label"].sum() - p.sum()) < 4 * np.sqrt((p * (1 - p)).sum())
+    best = best_possible("planted_interest", split)
+    assert best["AUC"] == pytest.approx(roc_auc_score(rows["label"], p), abs=1e-9)
+    assert best["logloss"] == pytest.approx(log_loss(rows["label"], p), abs=1e-9)
+
+
+def test_the_number_decides_and_neither_the_share_nor_the_length():
+    rows = columns("test")
+
+    def auc(score: np.ndarray) -> float:
+        return roc_auc_score(rows["label"], score)
+
+    best = best_possible("planted_interest")["AUC"]
+    number, share = auc(rows["matches"]), auc(rows["matches"] / np.maximum(rows["length"], 1))
+    assert best > number > best - 0.02
+    assert share < number - 0.07
+    assert auc(rows["length"]) < 0.54

@@ -1,24 +1,29 @@
 """A simulated click log in which few items of a long history decide, by their number.
 
-Every item has a hidden type. Types complement each other in one direction only, as a case complements a
-phone: they form a ring in a random order, and the complement of a type is the next one. A user clicks
-an item the more surely, the more items its history holds whose type is the complement of the item's:
+Every item i has a hidden direction u_i (unit length, DIRECTIONS numbers). How far i complements the
+candidate t is u_t J u_i, where J turns each pair of coordinates by 90 degrees. So the relation has a
+direction, as from a phone to its case: if i complements t, then t does not complement i, and likeness of
+directions (their elementwise product, too) says nothing. The COMPLEMENTS best items are the complements
+of t. A user clicks the more surely, the more of them the history holds:
 
     logit = BIAS + MATCH * number of complements in the history + LIKES * (likes_level - 5)
 
-The complements are Poisson(MATCHES) many, whatever the length of the history; the rest of it,
-distractors, is drawn evenly from all items of other types. So a model has to (1) learn the relation of
-types, which is neither likeness nor symmetric, (2) leave the distractors out, and (3) count: an
-attention whose weights sum to one sees shares, which mix the number with the length of the history.
+There are Poisson(MATCHES) many of them, whatever the length of the history; the rest of it, distractors,
+is drawn evenly from all items but the NEAR best. So a model has to (1) learn a directed relation, which
+is bilinear: queries and keys of an attention express it exactly, a network on the pair (DIN) has to
+approximate it, (2) leave the distractors out, and (3) count: attention weights that sum to one see
+shares, which mix the number with the length of the history. Where few discrete types take the place of
+directions, (1) is easy for a network on the pair, which then learns the task better than attention.
 
-The type of an item shows in its vector item_emb_d128 (that of its type plus noise), and can be learnt
-for each item_id; tags and views_level are noise. Rows are independent of each other, also within a user.
-The layout is that of MicroLens_1M_x1: three splits, and item_info with a row for each item id.
+The direction shows in the item's vector item_emb_d128 (a linear map of it, plus noise), and can be
+learnt for each item_id; tags and views_level are noise. Rows are independent of each other, also within
+a user. The layout is that of MicroLens_1M_x1: three splits, and item_info with a row for each item id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -39,36 +44,55 @@ ROWS = {"train": 80_000, "valid": 20_000, "test": 20_000}
 ROWS_PER_USER = 10
 
 ITEMS = 600
-TYPES = 20
+DIRECTIONS = 16  # an even number
+COMPLEMENTS, NEAR = 20, 100
 TAGS = 12  # with the padding 0
 WIDTH = 128  # of an item's vector
-NOISE = 0.5  # of an item's vector around that of its type, in terms of its length
+NOISE = 0.3  # in an item's vector, in terms of what the direction gives
 LENGTH = 64  # of the padded history; real ones are 0 to 64 long
 
 MATCHES = 2.0
 BIAS, MATCH, LIKES = -2.4, 1.2, 0.1
 
 
+@dataclass(frozen=True)
+class Items:
+    """What there is to click.
+
+    Attributes:
+        info: the item table, a row for each item id, 0 for the padding.
+        directions: u, shape (ITEMS, DIRECTIONS); the first row is that of item 1.
+        complements, distractors: ids of the items that are drawn as such for a candidate, in rows of
+            item ids: (ITEMS + 1, COMPLEMENTS) and (ITEMS + 1, ITEMS - NEAR).
+    """
+
+    info: pl.DataFrame
+    directions: np.ndarray
+    complements: np.ndarray
+    distractors: np.ndarray
+
+
 @cache
-def items() -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
-    """item_info, the type of each item id (-1 for the padding), and the complement of each type."""
+def items() -> Items:
     world = np.random.default_rng(SEED)
-    ring = world.permutation(TYPES)
-    complement = np.empty(TYPES, int)
-    complement[ring] = np.roll(ring, -1)
-    types = np.concatenate([[-1], world.permutation(np.arange(ITEMS) % TYPES)])
-    centres = world.normal(size=(TYPES, WIDTH)) / np.sqrt(WIDTH)
-    vectors = centres[types] + NOISE * world.normal(size=(ITEMS + 1, WIDTH)) / np.sqrt(WIDTH)
-    tags = np.sort(world.integers(0, TAGS, (ITEMS + 1, 5)), axis=1)[:, ::-1]
-    vectors[0], tags[0] = 0, 0
+    directions = world.normal(size=(ITEMS, DIRECTIONS))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    turned = directions.reshape(ITEMS, -1, 2)[:, :, ::-1] * [1, -1]  # J u
+    best_first = np.argsort(-directions @ turned.reshape(ITEMS, -1).T, axis=1) + 1
+    best_first = np.concatenate([np.zeros((1, ITEMS), int), best_first])
+    vectors = np.zeros((ITEMS + 1, WIDTH), np.float32)
+    vectors[1:] = directions @ world.normal(size=(DIRECTIONS, WIDTH)) / np.sqrt(WIDTH)
+    vectors[1:] += NOISE * vectors.std() * world.normal(size=(ITEMS, WIDTH))
+    tags = np.sort(world.integers(0, TAGS, (ITEMS + 1, 5)), axis=1)[:, ::-1].astype(np.int32)
+    tags[0] = 0
     info = pl.DataFrame(
         {
             "item_id": np.arange(ITEMS + 1, dtype=np.int32),
-            "item_tags": pl.Series(tags.astype(np.int32)).arr.to_list(),
-            "item_emb_d128": pl.Series(vectors.astype(np.float32)).arr.to_list(),
+            "item_tags": pl.Series(tags).arr.to_list(),
+            "item_emb_d128": pl.Series(vectors).arr.to_list(),
         }
     )
-    return info, types, complement
+    return Items(info, directions, best_first[:, :COMPLEMENTS], best_first[:, NEAR:])
 
 
 @cache
@@ -98,30 +122,28 @@ def simulate(split: str) -> Impressions:
 
 def matches(target: np.ndarray, history: np.ndarray) -> np.ndarray:
     """How many items of each history (rows, LENGTH) are complements of the target (rows,)."""
-    _, types, complement = items()
-    return (types[history] == complement[types[target]][:, None]).sum(axis=1)
+    table = np.zeros((ITEMS + 1, ITEMS + 1), bool)
+    table[np.arange(1, ITEMS + 1)[:, None], items().complements[1:]] = True
+    return table[target[:, None], history].sum(axis=1)
 
 
 def _histories(target: np.ndarray, draws: np.random.Generator) -> np.ndarray:
     """Item ids, padded with 0 on the left; complements stand anywhere among the distractors."""
-    _, types, complement = items()
     rows = len(target)
-    of_type = np.stack([np.flatnonzero(types == kind) for kind in range(TYPES)])  # (TYPES, items of a type)
-    wanted = complement[types[target]][:, None]
-    others = (wanted + draws.integers(1, TYPES, (rows, LENGTH))) % TYPES
     length = draws.integers(0, LENGTH + 1, rows)[:, None]
     planted = np.minimum(draws.poisson(MATCHES, rows)[:, None], length)
-    place = np.arange(LENGTH)
-    real = place >= LENGTH - length
+    real = np.arange(LENGTH) >= LENGTH - length
     order = np.where(real, draws.random((rows, LENGTH)), np.inf).argsort(axis=1).argsort(axis=1)
-    kinds = np.where(order < planted, wanted, others)
-    chosen = of_type[kinds, draws.integers(0, of_type.shape[1], (rows, LENGTH))]
-    return np.where(real, chosen, 0)
+    drawn = {
+        name: table[target[:, None], draws.integers(0, table.shape[1], (rows, LENGTH))]
+        for name, table in (("near", items().complements), ("far", items().distractors))
+    }
+    return np.where(real, np.where(order < planted, drawn["near"], drawn["far"]), 0)
 
 
 def files() -> Iterator[tuple[str, bytes]]:
     """The splits, item_info, and beside each <split>.parquet its click probabilities."""
-    yield "item_info.parquet", parquet(items()[0])
+    yield "item_info.parquet", parquet(items().info)
     for split in ROWS:
         impressions = simulate(split)
         yield f"{split}.parquet", parquet(impressions.frame)

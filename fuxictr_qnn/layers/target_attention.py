@@ -93,7 +93,7 @@ class AdaptiveSparseTargetAttention(nn.Module):
         return self._folded(target_BD, Sequence(sequence_BSD), mask_BS.bool())
 
     def from_table(self, target_BD: Tensor, table_UD: Tensor, index_BS: Tensor, mask_BS: Tensor) -> Tensor:
-        """The same for a history whose items are rows of a table: (B, D), (U, D), (B, S), (B, S) -> (B, D)."""
+        """The same for rows of a table: (B, D), (U, D), (B, S), (B, S) -> (B, D)."""
         if not self.fast:
             return self._plain(target_BD, table_UD[index_BS.long()], mask_BS.bool())
         return self._folded(target_BD, rows_of(table_UD, index_BS), mask_BS.bool())

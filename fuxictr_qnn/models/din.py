@@ -86,20 +86,17 @@ class DIN(ItemHistoryModel):
     def logit(self, X: dict[str, Tensor]) -> Tensor:
         """Features -> (B, 1)."""
         rows = self.embed(X)
-        if self.fast:
-            pooled_BD = self._pooled(rows)
-        else:
-            history_BSD = F.embedding(rows.index_BS, rows.table_UD)
-            pooled_BD = self.attention(rows.target_BD, history_BSD, rows.mask_BS)
-        return self.mlp(torch.cat([rows.context_BC, rows.target_BD, pooled_BD], dim=1))
+        return self.mlp(torch.cat([rows.context_BC, rows.target_BD, self.pooled_history(rows)], dim=1))
 
-    def _pooled(self, rows: EmbeddedRows) -> Tensor:
-        """The attention's weighted sum of the history, (B, D), as DIN_Attention computes it."""
+    def pooled_history(self, rows: EmbeddedRows) -> Tensor:
+        """The attention's weighted sum of the history, (B, D)."""
+        history_BSD = F.embedding(rows.index_BS, rows.table_UD)
+        if not self.fast:
+            return self.attention(rows.target_BD, history_BSD, rows.mask_BS)
         first, *rest = self.attention.attention_layer.mlp
         of_target, of_item, of_difference, of_product = first.weight.split(self.item_dim, dim=1)
         target_BA = F.linear(rows.target_BD, of_target + of_difference, first.bias)
         items_UA = F.linear(rows.table_UD, of_item - of_difference)
-        history_BSD = F.embedding(rows.index_BS, rows.table_UD)
         by_target_BDA = (rows.target_BD.unsqueeze(1) * of_product).transpose(1, 2)
         z_BSA = torch.baddbmm(F.embedding(rows.index_BS, items_UA), history_BSD, by_target_BDA)
         z = (z_BSA + target_BA.unsqueeze(1)).flatten(0, 1)

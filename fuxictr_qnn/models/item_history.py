@@ -92,7 +92,9 @@ class ItemHistoryModel(RankModel):
         table_UD = self.embedding_layer(
             {name: self.items_for(name)[rows] for name in self.item_features}, flatten_emb=True
         )
-        return EmbeddedRows(context_BC, F.embedding(target_index, table_UD), table_UD, index_BS, history_BS != 0)
+        return EmbeddedRows(
+            context_BC, F.embedding(target_index, table_UD), table_UD, index_BS, history_BS != 0
+        )
 
     def items_for(self, name: str) -> Tensor:
         """The item table's column of a feature, one row an item."""

@@ -67,6 +67,8 @@ class TransformerDCN(ItemHistoryModel):
             raise ValueError(f"num_heads={num_heads} does not divide {step_dim}, the width of two items")
         if last_outputs < 1 or num_transformer_layers < 1:
             raise ValueError("last_outputs and num_transformer_layers must be at least 1")
+        if not dnn_hidden_units:
+            raise ValueError("dnn_hidden_units needs at least one width")
         self.last_outputs = last_outputs
         self.transformer = nn.TransformerEncoder(
             nn.TransformerEncoderLayer(
@@ -86,10 +88,10 @@ class TransformerDCN(ItemHistoryModel):
     def logit(self, X: dict[str, Tensor]) -> Tensor:
         """Features -> (B, 1)."""
         rows = self.embed(X)
-        x = torch.cat([rows.context_BC, rows.target_BD, self._interest(rows)], dim=1)
+        x = torch.cat([rows.context_BC, rows.target_BD, self.interest(rows)], dim=1)
         return self.fc(torch.cat([self.cross_net(x), self.mlp(x)], dim=1))
 
-    def _interest(self, rows: EmbeddedRows) -> Tensor:
+    def interest(self, rows: EmbeddedRows) -> Tensor:
         """The last outputs of the transformer and the maximum over all, (B, (k + 1) * 2 D)."""
         history_BSD = F.embedding(rows.index_BS, rows.table_UD)
         steps = torch.cat([history_BSD, rows.target_BD.unsqueeze(1).expand_as(history_BSD)], dim=-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import polars as pl
 import pytest
@@ -18,10 +20,12 @@ def spec():
     return make_spec("planted_interest", config_of("planted_interest"))
 
 
+@cache
 def columns(split: str) -> dict[str, np.ndarray]:
     """The split's columns as arrays, histories as a matrix; the matches and lengths of its histories."""
     frame = planted_interest.simulate(split).frame
-    found = {name: np.array(frame[name].to_list()) for name in frame.columns}
+    found = {name: frame[name].to_numpy() for name in frame.columns if name != "item_seq"}
+    found["item_seq"] = frame["item_seq"].to_arrow().flatten().to_numpy().reshape(len(frame), -1)
     found["matches"] = planted_interest.matches(found["item_id"], found["item_seq"])
     return found | {"length": (found["item_seq"] > 0).sum(axis=1)}
 
@@ -39,7 +43,7 @@ def test_is_written_on_first_use_and_valid(tmp_path, spec):
 
     feature_map = load_feature_map(built.feature_map, spec, EVERYTHING)
     table = feature_map.item_table
-    assert np.array_equal(table["item_emb_d128"], planted_interest.items()[0]["item_emb_d128"].to_list())
+    assert np.array_equal(table["item_emb_d128"], planted_interest.items().info["item_emb_d128"].to_list())
     (batch,) = MemoryLoader(feature_map, built.test, split="test", batch_size=10**6)
     simulated = columns("test")
     assert all(np.array_equal(values, simulated[name]) for name, values in batch.items())
@@ -58,22 +62,34 @@ def test_is_the_same_every_time_and_differs_between_splits():
     assert not users[0] & users[1] and not users[1] & users[2]
 
 
-def test_types_form_one_ring():
-    _, types, complement = planted_interest.items()
-    at, seen = 0, set()
-    while at not in seen:
-        seen.add(at)
-        at = complement[at]
-    assert len(seen) == planted_interest.TYPES
-    assert set(np.bincount(types[1:])) == {planted_interest.ITEMS // planted_interest.TYPES}
+def complements() -> np.ndarray:
+    """Whether item i (column) complements item t (row); both from 0, which is item 1."""
+    items = planted_interest.items()
+    table = np.zeros((planted_interest.ITEMS + 1,) * 2, bool)
+    table[np.arange(1, len(table))[:, None], items.complements[1:]] = True
+    return table[1:, 1:]
 
 
-def test_vectors_tell_the_type():
-    info, types, _ = planted_interest.items()
-    vectors = np.array(info["item_emb_d128"].to_list())[1:]
-    centres = np.stack([vectors[types[1:] == kind].mean(axis=0) for kind in range(planted_interest.TYPES)])
-    nearest = ((vectors[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
-    assert (nearest == types[1:]).mean() > 0.99
+def test_complements_are_the_best_of_a_directed_relation():
+    """u_t J u_i written out by pairs of coordinates: a determinant, so it changes its sign with the order."""
+    u = planted_interest.items().directions
+    even, odd = u[:, ::2], u[:, 1::2]
+    relation = even @ odd.T - odd @ even.T
+    assert np.allclose(relation, -relation.T) and np.allclose((u**2).sum(axis=1), 1)
+    limit = np.sort(relation, axis=1)[:, -planted_interest.COMPLEMENTS]
+    found = complements()
+    assert np.array_equal(found, relation >= limit[:, None])
+    assert not (found & found.T).any()
+    likeness = u @ u.T
+    assert abs(likeness[found].mean()) < 0.05 < 0.5 < relation[found].mean()
+
+
+def test_vectors_tell_the_direction():
+    items = planted_interest.items()
+    vectors = np.array(items.info["item_emb_d128"].to_list())[1:]
+    fitted = vectors @ np.linalg.lstsq(vectors, items.directions, rcond=None)[0]
+    left = ((fitted - items.directions) ** 2).sum() / (items.directions**2).sum()
+    assert left < 0.05
 
 
 def test_histories_are_padded_on_the_left_and_of_every_length():
@@ -92,17 +108,14 @@ def test_matches_are_few_poisson_and_free_of_the_length():
     assert abs(np.corrcoef(rows["matches"][long], rows["length"][long])[0, 1]) < 0.015
 
 
-def test_other_types_are_drawn_evenly():
-    """Of the distractors, likeness to the target or the reverse of the relation says nothing."""
-    rows, (_, types, complement) = columns("train"), planted_interest.items()
-    of_target = types[rows["item_id"]]
-    in_history = types[rows["item_seq"]]
-    mean = rows["item_seq"].astype(bool).sum(axis=1) - rows["matches"]
-    expected = mean.mean() / (planted_interest.TYPES - 1)
-    same = (in_history == of_target[:, None]).sum(axis=1).mean()
-    reverse = (complement[in_history] == of_target[:, None]) & (in_history >= 0)
-    assert same == pytest.approx(expected, rel=0.02)
-    assert reverse.sum(axis=1).mean() == pytest.approx(expected, rel=0.02)
+def test_neither_likeness_nor_the_reverse_relation_tells():
+    """Clicks rank by the number of complements, but not by likeness or by whom the target complements."""
+    rows, u = columns("train"), planted_interest.items().directions
+    target, history = rows["item_id"][:20_000] - 1, rows["item_seq"][:20_000] - 1
+    real, label = history >= 0, rows["label"][:20_000]
+    reverse = (complements()[history, target[:, None]] & real).sum(axis=1)
+    likeness = ((u @ u.T)[target[:, None], history] * real).max(axis=1)
+    assert all(abs(roc_auc_score(label, score) - 0.5) < 0.05 for score in (reverse, likeness))
 
 
 @pytest.mark.parametrize("split", planted_interest.ROWS)

@@ -85,7 +85,9 @@ def test_network_has_the_authors_order_of_operations(training, fast):
     expected = x
     for layer, norm, activation in zip(network.layers, network.norms, network.activations, strict=True):
         y = rows_times_input(layer, expected)
-        mean, var = (y.mean(0), y.var(0)) if training else (norm.running_mean.numpy(), norm.running_var.numpy())
+        mean, var = (
+            (y.mean(0), y.var(0)) if training else (norm.running_mean.numpy(), norm.running_var.numpy())
+        )
         y = (y - mean) / np.sqrt(var + norm.eps) * norm.weight.detach().numpy() + norm.bias.detach().numpy()
         expected = expected + np.where(y > 0, y, activation.weight.item() * y)
     out = network.train(training)(torch.tensor(x))
@@ -110,7 +112,9 @@ def test_post_activations():
     }
     after = {name: out - x for name, out in outputs.items()}
     torch.testing.assert_close(after["relu"], after["none"].clamp_min(0))
-    torch.testing.assert_close(after["prelu"], torch.where(after["none"] > 0, after["none"], 0.25 * after["none"]))
+    torch.testing.assert_close(
+        after["prelu"], torch.where(after["none"] > 0, after["none"], 0.25 * after["none"])
+    )
 
 
 def test_number_of_weights():

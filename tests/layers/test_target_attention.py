@@ -1,4 +1,4 @@
-"""Target attention against its formula in numpy, the folded form against the plain one, and table against tensor."""
+"""Target attention against its formula in numpy, folded against plain, rows of a table against a tensor."""
 
 from __future__ import annotations
 
@@ -153,7 +153,9 @@ def test_dropout_is_on_the_weights_and_off_at_evaluation(fast):
 
 def test_mean_pooling():
     target, table, index, mask = example()
-    expected = np.stack([table[i[m]].sum(0).numpy() / max(int(m.sum()), 1) for i, m in zip(index, mask, strict=True)])
+    expected = np.stack(
+        [table[i[m]].sum(0).numpy() / max(int(m.sum()), 1) for i, m in zip(index, mask, strict=True)]
+    )
     for out in (
         MeanPooling()(target, table[index], mask),
         MeanPooling().from_table(target, table, index, mask),
@@ -180,7 +182,9 @@ def test_rows_of_a_table_behave_as_the_tensor(heads, dtype):
         a, b = getattr(by_table, name)(argument), getattr(plain, name)(argument)
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
         noise = torch.randn_like(a)
-        for g, h in zip(*(torch.autograd.grad(y, (argument, x), noise, retain_graph=True) for y in (a, b)), strict=True):
+        for g, h in zip(
+            *(torch.autograd.grad(y, (argument, x), noise, retain_graph=True) for y in (a, b)), strict=True
+        ):
             torch.testing.assert_close(g, h, rtol=1e-12, atol=1e-12)
     assert torch.autograd.gradcheck(lambda q, t: TableRows(t, index).scores(q), (query, x))
     assert torch.autograd.gradcheck(lambda w, t: TableRows(t, index).weighted_sum(w), (weights, x))

@@ -23,7 +23,10 @@ from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.setup import build_model
 from tests.synthetic import make_batches, make_feature_map, make_item_feature_map, sequence_spec, vector_spec
 
-ROWS = 32
+ROWS, DIM = 32, 8
+
+# Small and quick; the rest is the config's. A few steps at this learning rate show.
+SMALL = (f"embedding_dim={DIM}", "learning_rate=0.01", "metrics=[AUC, logloss]")
 
 
 @functools.cache
@@ -34,20 +37,19 @@ def expids_of(name: str) -> list[str]:
 
 
 @functools.cache
-def experiment(expid: str) -> Experiment:
-    """A learning rate at which a few steps show; the rest is the config's."""
-    return load_experiment(expid, overrides=["learning_rate=0.01"]).experiment
+def experiment(expid: str, overrides: tuple[str, ...] = SMALL) -> Experiment:
+    return load_experiment(expid, overrides=overrides).experiment
 
 
-def build(feature_map, expid: str, model_root="unused", **params):
-    of_model = experiment(expid)
+def build(feature_map, name: str, model_root="unused", **params):
+    """The model of the first of its expids, small."""
+    of_model = experiment(expids_of(name)[0])
     of_model = of_model.model_copy(update={"model_params": of_model.model_params | params})
     return build_model(of_model, feature_map, gpu=-1, model_root=model_root)
 
 
-def features_for(name: str, extra=None, expid: str | None = None):
+def features_for(name: str, extra=None, dim: int = DIM):
     """A feature map with categorical features and, where the model needs one, an item table."""
-    dim = experiment(expid or expids_of(name)[0]).features.embedding_dim or 8
     if needs_items(name):
         return make_item_feature_map(dim, extra=extra)
     return make_feature_map({"a": 9, "b": 7, "c": 5}, dim=dim, extra=extra)
@@ -56,7 +58,7 @@ def features_for(name: str, extra=None, expid: str | None = None):
 @functools.cache
 def needs_items(name: str) -> bool:
     try:
-        build(make_feature_map({"a": 9, "b": 7}, dim=8), expids_of(name)[0])
+        build(make_feature_map({"a": 9, "b": 7}, dim=DIM), name)
     except RequestError as error:
         return "item_info" in str(error)
     return False
@@ -80,7 +82,7 @@ def setting(name):
     """A model in evaluation mode, and a batch for it."""
     torch.manual_seed(1)
     feature_map = features_for(name)
-    model = spread_out(build(feature_map, expids_of(name)[0]))
+    model = spread_out(build(feature_map, name))
     return model.eval(), make_batches(feature_map, ROWS, 1)[0]
 
 
@@ -111,7 +113,9 @@ def check_scores(model, batch: dict[str, Tensor]) -> None:
 def test_every_config_of_the_zoo_builds(name):
     assert expids_of(name), f"model_zoo has no expid whose model is {name}"
     for expid in expids_of(name):
-        build(features_for(name, expid=expid), expid)
+        as_written = experiment(expid, overrides=())
+        features = features_for(name, dim=as_written.features.embedding_dim or DIM)
+        build_model(as_written, features, gpu=-1, model_root="unused")
 
 
 def test_forward_and_backward(setting):
@@ -125,7 +129,7 @@ def test_weights_carry_over(setting, name):
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
-    other = build(model.feature_map, expids_of(name)[0])
+    other = build(model.feature_map, name)
     assert not torch.equal(score(other, batch), score(model, batch))
     other.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(score(other, batch), score(model, batch))
@@ -181,16 +185,15 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_work_or_are_refused_before_training(name, kind):
     make_spec, reason = KINDS[kind]
-    dim = features_for(name).default_emb_dim
     for source in ["", "item"] if needs_items(name) else [""]:
-        feature_map = features_for(name, extra={"extra": make_spec(dim) | {"source": source}})
+        feature_map = features_for(name, extra={"extra": make_spec(DIM) | {"source": source}})
         works_or_refuses(name, feature_map, reason)
 
 
 def works_or_refuses(name: str, feature_map, reason: str) -> None:
     """Trains and scores with these features, or its constructor refuses them and says `reason`."""
     try:
-        model = spread_out(build(feature_map, expids_of(name)[0]))
+        model = spread_out(build(feature_map, name))
     except RequestError as error:
         assert isinstance(error.__cause__, ValueError) and reason and reason in str(error)
         return
@@ -200,14 +203,13 @@ def works_or_refuses(name: str, feature_map, reason: str) -> None:
 
 
 def test_features_of_items_are_looked_up_or_refused(name):
-    dim = experiment(expids_of(name)[0]).features.embedding_dim or 8
-    works_or_refuses(name, make_item_feature_map(dim), "item_vector")
+    works_or_refuses(name, make_item_feature_map(DIM), "item_vector")
 
 
 def test_training_reduces_the_loss(name):
     torch.manual_seed(1)
     feature_map = features_for(name)
-    model = build(feature_map, expids_of(name)[0]).train()
+    model = build(feature_map, name).train()
     model._max_gradient_norm = 10.0
     losses = [model.train_step(batch).item() for batch in make_batches(feature_map, 128, 4) * 12]
     assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.03
@@ -216,7 +218,7 @@ def test_training_reduces_the_loss(name):
 def test_fuxictrs_own_fit_trains_it(name, tmp_path):
     torch.manual_seed(1)
     feature_map = features_for(name)
-    model = build(feature_map, expids_of(name)[0], model_root=tmp_path)
+    model = build(feature_map, name, model_root=tmp_path)
     (tmp_path / feature_map.dataset_id).mkdir()
     batches = make_batches(feature_map, 64, 8)
     before = model.evaluate(batches)
@@ -227,7 +229,7 @@ def test_fuxictrs_own_fit_trains_it(name, tmp_path):
 
 def test_self_ensemble(name):
     feature_map = features_for(name)
-    model = spread_out(build(feature_map, expids_of(name)[0], self_ensemble=True))
+    model = spread_out(build(feature_map, name, self_ensemble=True))
     batch = make_batches(feature_map, ROWS, 1)[0]
     check_gradients(model, batch)
     outputs = model.train()(batch)

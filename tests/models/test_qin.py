@@ -37,6 +37,9 @@ def small(dtype=torch.float32, **kwargs):
     for layer in model.embedding_layer.embedding_layer.embedding_layers.values():
         if isinstance(layer, torch.nn.Embedding):
             layer.weight.data[0] = 0
+    for encoder in model.embedding_layer.embedding_layer.feature_encoders.modules():
+        if isinstance(encoder, torch.nn.Linear):  # FuxiCTR hands it float32 whatever the weights are
+            encoder.register_forward_pre_hook(lambda module, args: (args[0].to(module.weight.dtype),))
     return model.to(dtype), make_batches(feature_map, 16, 1)[0]
 
 

@@ -87,7 +87,9 @@ def _folders(spec: DatasetSpec, places: Places) -> list[Path]:
 
 
 def _in_folder(spec: DatasetSpec, folder: Path, source: Any) -> DatasetSpec:
-    return spec.model_copy(update={key: str(folder / name) for key, name in source.PATHS.items()})
+    """The config with the paths of the files; a split that it sets to null stays out."""
+    wanted = {key: name for key, name in source.PATHS.items() if getattr(spec, key)} or source.PATHS
+    return spec.model_copy(update={key: str(folder / name) for key, name in wanted.items()})
 
 
 def _is_complete(folder: Path, source: Any) -> bool:

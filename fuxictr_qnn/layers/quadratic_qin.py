@@ -1,7 +1,7 @@
 """The quadratic network of QIN: linear rows without an activation between projection and product.
 
-Source: "QIN" of the team DISCO.AHU, second place of the WWW 2025 MicroLens CTR challenge; the order
-of the operations is that of the code released with it.
+Source: Li et al., "Quadratic Interest Network for Multimodal Click-Through Rate Prediction", WWW 2025
+(arXiv 2504.17699); the order of the operations is that of the code released with it.
 
 B batch, D width, M rows of the projection, L layers.
 """

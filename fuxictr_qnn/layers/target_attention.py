@@ -1,7 +1,7 @@
 """Attention of a target item over a history of items, as in QIN.
 
-Source: "QIN" of the team DISCO.AHU, second place of the WWW 2025 MicroLens CTR challenge, and the
-code released with it. The target-attention baseline with softmax is the usual scaled dot product.
+Source: Li et al., "Quadratic Interest Network for Multimodal Click-Through Rate Prediction", WWW 2025
+(arXiv 2504.17699), and the code released with it. With softmax it is the usual scaled dot product.
 
 B batch, H heads, S positions of a history, D width of an item, A attention width, U rows of a table.
 """

@@ -21,8 +21,8 @@ class QIN(ItemHistoryModel):
     with c the row's own features, t the target item, :math:`x_s` the items of the history, ASTA the
     AdaptiveSparseTargetAttention and X passing through the QuadraticNetworkQIN.
 
-    Source: "QIN" of the team DISCO.AHU, second place of the WWW 2025 MicroLens CTR challenge, and the
-    code released with it.
+    Source: Li et al., "Quadratic Interest Network for Multimodal Click-Through Rate Prediction", WWW 2025
+    (arXiv 2504.17699), and the code released with it.
 
     Args:
         feature_map: FuxiCTR's FeatureMap with an item table; see ItemHistoryModel.

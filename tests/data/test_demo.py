@@ -33,6 +33,11 @@ def test_is_written_and_built_on_first_use(tmp_path, spec):
     assert find_build(spec, places) == built.feature_map
 
 
+def test_a_split_set_to_null_stays_out(tmp_path, spec):
+    built = prepare(spec.model_copy(update={"test_data": None}), Places(data_root=tmp_path), log=quiet)
+    assert built.test is None and built.train is not None
+
+
 def test_damaged_files_are_written_anew(tmp_path, spec):
     places = Places(data_root=tmp_path)
     first = prepare(spec, places, log=quiet)

@@ -59,19 +59,17 @@ def vector_spec(width: int, dim: int) -> dict[str, Any]:
 def make_item_feature_map(
     dim: int = 16, items: int = 12, extra: dict[str, dict[str, Any]] | None = None
 ) -> FeatureMap:
-    """As a dataset with item_info: rows with a user's level, an item and the items before it.
+    """As a dataset with item_info: rows with a level, an item and the items before it.
 
-    Of each item the table has tags, levels, a vector and what else of `extra` has the source "item".
+    Of each item the table has tags, a vector and what else of `extra` has the source "item".
     """
     columns = {
         "item_id": {"type": "categorical", "source": "item", "padding_idx": 0, "vocab_size": items},
         "item_tags": sequence_spec(6, 3) | {"source": "item"},
-        "likes_level": {"type": "categorical", "source": "item", "padding_idx": 0, "vocab_size": 5},
-        "views_level": {"type": "categorical", "source": "item", "padding_idx": 0, "vocab_size": 5},
         "item_vector": vector_spec(7, dim) | {"source": "item"},
         "item_seq": {"type": "meta", "max_len": 5},
     }
-    feature_map = make_feature_map({"user_level": 5}, dim=dim, extra=columns | (extra or {}))
+    feature_map = make_feature_map({"level": 5}, dim=dim, extra=columns | (extra or {}))
     generator = torch.Generator().manual_seed(7)
     feature_map.item_table = {
         name: _values(spec, items, generator)

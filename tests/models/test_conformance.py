@@ -28,6 +28,8 @@ ROWS, DIM = 32, 8
 # Small and quick; the rest is the config's. A few steps at this learning rate show.
 SMALL = (f"embedding_dim={DIM}", "learning_rate=0.01", "metrics=[AUC, logloss]")
 
+CATEGORICAL = {"type": "categorical", "padding_idx": 0, "vocab_size": 12}
+
 
 @functools.cache
 def expids_of(name: str) -> list[str]:
@@ -114,7 +116,13 @@ def test_every_config_of_the_zoo_builds(name):
     assert expids_of(name), f"model_zoo has no expid whose model is {name}"
     for expid in expids_of(name):
         as_written = experiment(expid, overrides=())
-        features = features_for(name, dim=as_written.features.embedding_dim or DIM)
+        columns = as_written.dataset.item_columns  # a config may name them
+        items = {
+            column.name: CATEGORICAL | {"source": "item"}
+            for column in columns
+            if column.type == "categorical"
+        }
+        features = features_for(name, extra=items, dim=as_written.features.embedding_dim or DIM)
         build_model(as_written, features, gpu=-1, model_root="unused")
 
 
@@ -176,7 +184,7 @@ KINDS = {
     ),
     "encoded embedding": (lambda dim: vector_spec(5, dim), "type embedding: extra"),
     "other dim": (
-        lambda dim: {"type": "categorical", "padding_idx": 0, "vocab_size": 6, "embedding_dim": dim + 2},
+        lambda dim: CATEGORICAL | {"embedding_dim": dim + 2},
         "embedding_dim",
     ),
 }

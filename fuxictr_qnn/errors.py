@@ -7,7 +7,8 @@ or something failed while running (1).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 
 class FuxictrError(Exception):
@@ -43,3 +44,14 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     if not close:
         return ""
     return " Did you mean " + " or ".join(f"'{by_lower[item]}'" for item in close) + "?"
+
+
+def unknown(what: str, name: Any, known: Collection[str]) -> str:
+    """`unknown WHAT 'name'; known: a, b.` and the nearest of the known names, where one is close."""
+    return f"unknown {what} {name!r}; known: {', '.join(known)}.{nearest(name, known)}"
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: as written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -6,9 +6,8 @@ from typing import Any
 
 from fuxictr_qnn import grammar
 from fuxictr_qnn.config.merging import Setting, Settings
-from fuxictr_qnn.config.problems import shown
 from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.errors import nearest
+from fuxictr_qnn.errors import nearest, shown
 from fuxictr_qnn.training.settings import FitSettings
 
 LOSSES = {  # task -> losses

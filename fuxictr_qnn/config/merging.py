@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuxictr_qnn.config.loading import parse_yaml
-from fuxictr_qnn.config.problems import shown
 from fuxictr_qnn.config.sources import Entry
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.errors import RequestError, shown
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from fuxictr_qnn import grammar
 from fuxictr_qnn.config.checks import apply_rule
 from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, OTHER_KEYS
 from fuxictr_qnn.config.merging import Setting, Settings
-from fuxictr_qnn.config.problems import sentences, shown
-from fuxictr_qnn.errors import nearest
+from fuxictr_qnn.config.problems import sentences
+from fuxictr_qnn.errors import nearest, shown
 from fuxictr_qnn.models.registry import constructor_keys, is_own
 
 GIVEN_BY_TRAINING = frozenset({"feature_map", "model_id", "gpu", "model_root", "verbose"})

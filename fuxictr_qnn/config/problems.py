@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from fuxictr_qnn.config.merging import Settings
 from fuxictr_qnn.data.spec import ColumnSpec, LabelSpec
-from fuxictr_qnn.errors import nearest
+from fuxictr_qnn.errors import nearest, shown
 from fuxictr_qnn.training.experiment import FeatureChange
-
-if TYPE_CHECKING:
-    from fuxictr_qnn.config.merging import Settings
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,12 +36,6 @@ EXPECTED = {
     "too_short": "at least {min_length} of them",
     "missing": "this key to be set",
 }
-
-
-def shown(value: Any) -> str:
-    """A value as a message shows it: as written in Python, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def sentences(

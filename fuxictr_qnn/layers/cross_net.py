@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers.dropout import Dropout
 from fuxictr_qnn.layers.khatri_rao import ACTIVATIONS
 
@@ -47,7 +48,7 @@ class CrossNet(nn.Module):
         if num_layers < 1:
             raise ValueError(f"the number of cross layers must be at least 1, got {num_layers}")
         if name not in ACTIVATIONS:
-            raise ValueError(f"unknown mid-activation {activation!r}; known: {', '.join(ACTIVATIONS)}")
+            raise ValueError(unknown("mid-activation", activation, ACTIVATIONS))
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.cross_layers = nn.ModuleList(nn.Linear(input_dim, input_dim) for _ in range(num_layers))

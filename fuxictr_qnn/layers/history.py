@@ -14,6 +14,7 @@ import warnings
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 
 _DTYPES = (torch.float32, torch.float64)  # those that torch's sparse products have on a CPU
@@ -117,6 +118,7 @@ class _Scores(torch.autograd.Function):
     """(B, D), (U, D), index -> (B, S): s_bs = q_b . table[index_bs]."""
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # no autocast inside
     def forward(ctx, query_BD: Tensor, table_UD: Tensor, index: _Index) -> Tensor:
         ctx.save_for_backward(query_BD, table_UD)
         ctx.index = index
@@ -124,6 +126,7 @@ class _Scores(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @custom_bwd(device_type="cpu")
     def backward(ctx, grad_BS: Tensor):
         query_BD, table_UD = ctx.saved_tensors
         return ctx.index.sum(grad_BS, table_UD), ctx.index.spread(grad_BS, query_BD), None
@@ -133,6 +136,7 @@ class _WeightedSum(torch.autograd.Function):
     """(B, S), (U, D), index -> (B, D): o_b = sum_s w_bs table[index_bs]."""
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # no autocast inside
     def forward(ctx, weights_BS: Tensor, table_UD: Tensor, index: _Index) -> Tensor:
         ctx.save_for_backward(weights_BS, table_UD)
         ctx.index = index
@@ -140,6 +144,7 @@ class _WeightedSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @custom_bwd(device_type="cpu")
     def backward(ctx, grad_BD: Tensor):
         weights_BS, table_UD = ctx.saved_tensors
         return ctx.index.dot(grad_BD, table_UD), ctx.index.spread(weights_BS, grad_BD), None

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers._pooled_rows import pooled_rows
 
 HEAD_LAYOUTS = ("reference", "aligned", "block")
@@ -270,8 +271,8 @@ def _check(
             "each head takes an equal part of every field's embedding"
         )
     if layout not in HEAD_LAYOUTS:
-        raise ValueError(f"unknown head_layout {layout!r}; known: {', '.join(HEAD_LAYOUTS)}")
+        raise ValueError(unknown("head_layout", layout, HEAD_LAYOUTS))
     if activation not in ACTIVATIONS:
-        raise ValueError(f"unknown mid-activation {activation!r}; known: {', '.join(ACTIVATIONS)}")
+        raise ValueError(unknown("mid-activation", activation, ACTIVATIONS))
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers._pooled_rows import pooled_rows
 from fuxictr_qnn.layers.dropout import Dropout
 from fuxictr_qnn.layers.khatri_rao import ACTIVATIONS
@@ -52,8 +53,7 @@ class QuadraticLayerQIN(nn.Module):
         if input_dim < 1 or num_rows < 1:
             raise ValueError(f"input_dim and num_rows must be at least 1, got {input_dim} and {num_rows}")
         if self.mid_activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"unknown mid-activation {mid_activation!r}; known: {known}")
+            raise ValueError(unknown("mid-activation", mid_activation, ACTIVATIONS))
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.input_dim, self.num_rows, self.fast = input_dim, num_rows, fast
@@ -127,7 +127,7 @@ class QuadraticNetworkQIN(nn.Module):
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, got {num_layers}")
         if name not in POST_ACTIVATIONS:
-            raise ValueError(f"unknown activation {activation!r}; known: {', '.join(POST_ACTIVATIONS)}")
+            raise ValueError(unknown("activation", activation, POST_ACTIVATIONS))
         self.layers = nn.ModuleList(
             QuadraticLayerQIN(input_dim, num_rows, dropout, mid_activation, fast) for _ in range(num_layers)
         )

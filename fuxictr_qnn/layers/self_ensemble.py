@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fuxictr_qnn.errors import unknown
+
 _EPSILON = 1e-7  # keeps the logarithms of the KL divergence finite in float32
 
 
@@ -63,9 +65,7 @@ class SelfEnsembleLoss(nn.Module):
     def __init__(self, consistency: str = "se", weight: float = 1.0):
         super().__init__()
         if consistency not in CONSISTENCY_LOSSES:
-            raise ValueError(
-                f"unknown consistency loss {consistency!r}; known: {', '.join(CONSISTENCY_LOSSES)}"
-            )
+            raise ValueError(unknown("consistency loss", consistency, CONSISTENCY_LOSSES))
         if weight < 0:
             raise ValueError(f"the weight of the consistency loss must not be negative, got {weight}")
         self.consistency, self.weight = consistency, weight

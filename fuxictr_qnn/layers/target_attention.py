@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers.dropout import Dropout
 from fuxictr_qnn.layers.history import Sequence, TableRows, rows_of
 
@@ -75,7 +76,7 @@ class AdaptiveSparseTargetAttention(nn.Module):
         fast: bool = True,
     ):
         super().__init__()
-        activation = activation.lower()
+        activation = str(activation).lower()
         _check(input_dim, attention_dim, num_heads, activation, dropout)
         self.num_heads, self.activation, self.normalize = num_heads, activation, normalize
         self.scale = (attention_dim // num_heads) ** -0.5
@@ -153,6 +154,6 @@ def _check(input_dim: int, attention_dim: int, num_heads: int, activation: str, 
     if attention_dim % num_heads:
         raise ValueError(f"num_heads={num_heads} does not divide attention_dim={attention_dim}")
     if activation not in ATTENTIONS:
-        raise ValueError(f"unknown attention {activation!r}; known: {', '.join(ATTENTIONS)}")
+        raise ValueError(unknown("attention", activation, ATTENTIONS))
     if not 0 <= dropout < 1:
         raise ValueError(f"the attention dropout must be in [0, 1), got {dropout}")

@@ -8,8 +8,9 @@ import torch
 from fuxictr.pytorch.layers import CrossNetMix, CrossNetV2, FeatureEmbedding, MLP_Block
 from torch import nn
 
-from fuxictr_qnn.errors import nearest
+from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.requirements import require_activations
 
 # model_structure -> whether there is an MLP on top of the cross network, and one beside it
 STRUCTURES = {
@@ -54,7 +55,7 @@ class DCNv2(RankModel):
         **kwargs: RankModel's and BaseModel's (self_ensemble, embedding_regularizer ...).
 
     Raises:
-        ValueError: an unknown structure, or no widths for an MLP that the structure has.
+        ValueError: an unknown structure or activation, or no widths for an MLP that the structure has.
     """
 
     def __init__(
@@ -77,6 +78,9 @@ class DCNv2(RankModel):
         **kwargs,
     ):
         stacked, parallel = _structure(model_structure, stacked_dnn_hidden_units, parallel_dnn_hidden_units)
+        for is_there, units in ((stacked, stacked_dnn_hidden_units), (parallel, parallel_dnn_hidden_units)):
+            if is_there:
+                require_activations("dnn_activations", dnn_activations, units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
@@ -113,8 +117,7 @@ class DCNv2(RankModel):
 def _structure(name: str, stacked_units: Sequence[int], parallel_units: Sequence[int]) -> tuple[bool, bool]:
     """Which MLPs the structure called `name` has."""
     if name not in STRUCTURES:
-        known = ", ".join(STRUCTURES)
-        raise ValueError(f"unknown model_structure {name!r}; known: {known}.{nearest(name, STRUCTURES)}")
+        raise ValueError(unknown("model_structure", name, STRUCTURES))
     stacked, parallel = STRUCTURES[name]
     wanted = {
         "stacked_dnn_hidden_units": stacked and not stacked_units,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fuxictr.pytorch.layers import FactorizationMachine, FeatureEmbedding, MLP_Block
 
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
+from fuxictr_qnn.models.requirements import require_activations, require_equal_dims, require_linear_terms
 
 
 class DeepFM(RankModel):
@@ -30,7 +30,7 @@ class DeepFM(RankModel):
         **kwargs: RankModel's and BaseModel's (self_ensemble, embedding_regularizer ...).
 
     Raises:
-        ValueError: features of type embedding, or with different embedding dims.
+        ValueError: features of type embedding, or with different embedding dims; unknown activations.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class DeepFM(RankModel):
     ):
         require_linear_terms(feature_map)
         require_equal_dims(feature_map)
+        require_activations("hidden_activations", hidden_activations, hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.fm = FactorizationMachine(feature_map)

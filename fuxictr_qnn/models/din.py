@@ -8,6 +8,7 @@ from fuxictr.pytorch.layers import DIN_Attention, MLP_Block
 from torch import Tensor
 
 from fuxictr_qnn.models.item_history import EmbeddedRows, ItemHistoryModel
+from fuxictr_qnn.models.requirements import require_activations
 
 
 class DIN(ItemHistoryModel):
@@ -41,7 +42,7 @@ class DIN(ItemHistoryModel):
         **kwargs: RankModel's and BaseModel's (self_ensemble, embedding_regularizer ...).
 
     Raises:
-        ValueError: no item table.
+        ValueError: no item table, unknown activations.
     """
 
     def __init__(
@@ -63,6 +64,10 @@ class DIN(ItemHistoryModel):
         fast=True,
         **kwargs,
     ):
+        require_activations("dnn_activations", dnn_activations, dnn_hidden_units)
+        require_activations(
+            "attention_hidden_activations", attention_hidden_activations, attention_hidden_units
+        )
         super().__init__(feature_map, embedding_dim, model_id=model_id, gpu=gpu, **kwargs)
         self.fast = fast
         self.attention = DIN_Attention(

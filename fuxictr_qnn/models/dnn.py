@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
 
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.requirements import require_activations
 
 
 class DNN(RankModel):
@@ -21,6 +22,9 @@ class DNN(RankModel):
         batch_norm: batch norm before each activation.
         learning_rate: of the optimizer.
         **kwargs: BaseModel's (embedding_regularizer, net_regularizer ...).
+
+    Raises:
+        ValueError: unknown activations.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class DNN(RankModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_activations("hidden_activations", hidden_activations, hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.mlp = MLP_Block(

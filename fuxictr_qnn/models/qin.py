@@ -6,10 +6,12 @@ import torch
 from fuxictr.pytorch.layers import MLP_Block
 from torch import Tensor, nn
 
-from fuxictr_qnn.layers import AdaptiveSparseTargetAttention, MeanPooling, QuadraticNetworkQIN
+from fuxictr_qnn.errors import unknown
+from fuxictr_qnn.layers import ATTENTIONS, AdaptiveSparseTargetAttention, MeanPooling, QuadraticNetworkQIN
 from fuxictr_qnn.models.item_history import EmbeddedRows, ItemHistoryModel
 
 NETWORKS = ("qnn", "mlp")
+KINDS = (*ATTENTIONS, "mean")  # of attention
 
 
 class QIN(ItemHistoryModel):
@@ -74,8 +76,10 @@ class QIN(ItemHistoryModel):
         **kwargs,
     ):
         super().__init__(feature_map, embedding_dim, model_id=model_id, gpu=gpu, **kwargs)
-        if network not in NETWORKS:
-            raise ValueError(f"unknown network {network!r}; known: {', '.join(NETWORKS)}")
+        attention = str(attention).lower()
+        for key, value, known in (("attention", attention, KINDS), ("network", network, NETWORKS)):
+            if value not in known:
+                raise ValueError(unknown(key, value, known))
         if network == "mlp" and not mlp_hidden_units:
             raise ValueError("mlp_hidden_units needs at least one width")
         self.attention_dropout = attention_dropout
@@ -84,7 +88,7 @@ class QIN(ItemHistoryModel):
         else:
             self.attention = AdaptiveSparseTargetAttention(
                 self.item_dim,
-                attention_dim or 2 * self.item_dim,
+                2 * self.item_dim if attention_dim is None else attention_dim,
                 num_heads,
                 attention,
                 attention_dropout,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fuxictr.pytorch.layers import FeatureEmbedding
-from fuxictr.pytorch.torch_utils import get_activation
 from torch import Tensor, nn
 
 from fuxictr_qnn.layers import QuadraticNeuron
 from fuxictr_qnn.layers.dropout import Dropout
 from fuxictr_qnn.layers.neurons import neuron_format
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.requirements import activation
 
 _NO_ACTIVATION = (None, "None", "none", "")  # the text is how YAML's null is often misspelt
 
@@ -59,11 +59,13 @@ class QNN(RankModel):
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+        if bilinear_dim is not None and bilinear_dim < 1:
+            raise ValueError(f"bilinear_dim must be at least 1, or null, got {bilinear_dim}")
         is_bilinear = neuron_format(neuron_type).is_bilinear
         width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.compression = None
-        if bilinear_dim and is_bilinear:
+        if bilinear_dim is not None and is_bilinear:
             self.compression = nn.Linear(width, bilinear_dim, bias=False)
             width = bilinear_dim
         layers: list[nn.Module] = []
@@ -72,8 +74,8 @@ class QNN(RankModel):
             if batch_norm:
                 layers.append(nn.BatchNorm1d(width))
             if hidden_activations not in _NO_ACTIVATION:
-                layers.append(_activation(hidden_activations, width))
-            if net_dropout > 0:
+                layers.append(activation("hidden_activations", hidden_activations, width))
+            if net_dropout:
                 layers.append(Dropout(net_dropout))
         self.layers = nn.Sequential(*layers)
         self.fc = nn.Linear(width, 1)
@@ -84,16 +86,3 @@ class QNN(RankModel):
         if self.compression is not None:
             x = self.compression(x)
         return [self.fc(self.layers(x)) for _ in range(count)]
-
-
-def _activation(name: str, width: int) -> nn.Module:
-    """The activation of that name: FuxiCTR's relu, sigmoid, tanh, prelu, dice, or a class of torch.nn."""
-    try:
-        module = get_activation(name, hidden_units=width)
-    except (AttributeError, TypeError):
-        module = None
-    if not isinstance(module, nn.Module):
-        raise ValueError(
-            f"hidden_activations: {name!r} is no activation: ReLU, PReLU, Dice, Sigmoid ... or null for none"
-        )
-    return module

@@ -8,6 +8,7 @@ from fuxictr.pytorch.layers import MLP_Block
 from torch import nn
 
 from fuxictr_qnn.models.quadratic import QuadraticModel
+from fuxictr_qnn.models.requirements import require_activations
 
 
 class QNNalpha_MLP(QuadraticModel):
@@ -30,7 +31,7 @@ class QNNalpha_MLP(QuadraticModel):
         **kwargs: QuadraticModel's.
 
     Raises:
-        ValueError: QuadraticModel's.
+        ValueError: unknown activations, and QuadraticModel's.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class QNNalpha_MLP(QuadraticModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_activations("hidden_activations", hidden_activations, hidden_units)
         super().__init__(
             feature_map, model_id=model_id, gpu=gpu, net_dropout=net_dropout, batch_norm=batch_norm, **kwargs
         )

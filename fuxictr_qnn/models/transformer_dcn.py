@@ -8,6 +8,7 @@ from fuxictr.pytorch.layers import CrossNetV2, MLP_Block
 from torch import Tensor, nn
 
 from fuxictr_qnn.models.item_history import EmbeddedRows, ItemHistoryModel
+from fuxictr_qnn.models.requirements import require_activations
 
 
 class TransformerDCN(ItemHistoryModel):
@@ -39,7 +40,8 @@ class TransformerDCN(ItemHistoryModel):
         **kwargs: RankModel's and BaseModel's (self_ensemble, embedding_regularizer ...).
 
     Raises:
-        ValueError: no item table, heads that do not divide, no step that goes on to the top.
+        ValueError: no item table, heads that do not divide, no step that goes on to the top, unknown
+            activations.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class TransformerDCN(ItemHistoryModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_activations("dnn_activations", dnn_activations, dnn_hidden_units)
         super().__init__(feature_map, embedding_dim, model_id=model_id, gpu=gpu, **kwargs)
         step_dim = 2 * self.item_dim
         if num_heads < 1 or step_dim % num_heads:

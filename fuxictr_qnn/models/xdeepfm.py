@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fuxictr.pytorch.layers import CompressedInteractionNet, FeatureEmbedding, LogisticRegression, MLP_Block
 
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
+from fuxictr_qnn.models.requirements import require_activations, require_equal_dims, require_linear_terms
 
 
 class xDeepFM(RankModel):
@@ -35,7 +35,8 @@ class xDeepFM(RankModel):
         **kwargs: RankModel's and BaseModel's (self_ensemble, embedding_regularizer ...).
 
     Raises:
-        ValueError: a CIN without layers, features of type embedding, or with different embedding dims.
+        ValueError: a CIN without layers, unknown activations, features of type embedding, or with
+            different embedding dims.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class xDeepFM(RankModel):
     ):
         require_linear_terms(feature_map)
         require_equal_dims(feature_map)
+        require_activations("dnn_activations", dnn_activations, dnn_hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.lr_layer = LogisticRegression(feature_map, use_bias=False)

@@ -69,8 +69,9 @@ def build_model(
             verbose=0,
             **experiment.model_params,
         )
-    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        raise RequestError(f"{experiment.expid}: {experiment.model} cannot be built: {error}") from error
+    except Exception as error:  # whatever a constructor, perhaps somebody else's, makes of wrong settings
+        reason = str(error) or type(error).__name__
+        raise RequestError(f"{experiment.expid}: {experiment.model} cannot be built: {reason}") from error
     if getattr(model, "self_ensemble_loss", None) is not None and not has_dropout(model):
         logger.warning(
             "%s: self_ensemble without dropout: both passes of %s are equal, so the loss only pulls "

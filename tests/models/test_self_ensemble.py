@@ -61,7 +61,11 @@ def cross_entropy(p, q):
     return -np.mean(q * np.log(p) + (1 - q) * np.log(1 - p))
 
 
-@pytest.mark.parametrize("make", [foreign, lambda **k: DNN(FEATURE_MAP, embedding_dim=4, net_dropout=0.5, **k, **BASE)])
+def own(**kwargs):
+    return DNN(FEATURE_MAP, embedding_dim=4, net_dropout=0.5, **kwargs, **BASE)
+
+
+@pytest.mark.parametrize("make", [foreign, own])
 def test_two_passes_in_training_one_at_evaluation_and_the_loss_of_equation_11(make):
     model = make(self_ensemble=True)
     outputs, y = model.train()(BATCH), BATCH["label"].view(-1, 1)

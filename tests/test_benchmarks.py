@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from benchmarks import decision_surfaces
+from benchmarks.histories import Scored, differences
+from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
+from fuxictr_qnn.training.metrics import gauc, group_auc
 
 
 def test_decision_surfaces_draws_its_picture_and_its_table(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    script("decision_surfaces").main(["--seeds", "2", "--epochs", "3", "--folder", str(tmp_path)])
+    decision_surfaces.main(["--seeds", "2", "--epochs", "3", "--folder", str(tmp_path)])
     assert (tmp_path / "decision_surfaces.png").read_bytes().startswith(b"\x89PNG")
     written = (tmp_path / "decision_surfaces.md").read_text()
     rows = [line for line in written.splitlines() if line.startswith("| T19 |")]
@@ -31,7 +26,39 @@ def test_decision_surfaces_draws_its_picture_and_its_table(tmp_path, capsys):
 
 
 def test_a_quadratic_network_separates_the_circles_and_a_linear_one_cannot():
-    module = script("decision_surfaces")
-    toy = module.TOYS["circles"]
-    assert module.train("T9", toy, toy.epochs, seed=0).accuracy > 0.95
-    assert module.train("MLP without activation", toy, toy.epochs, seed=0).accuracy < 0.6
+    toy = decision_surfaces.TOYS["circles"]
+    assert decision_surfaces.train("T9", toy, toy.epochs, seed=0).accuracy > 0.95
+    assert decision_surfaces.train("MLP without activation", toy, toy.epochs, seed=0).accuracy < 0.6
+
+
+def scored(seed: int = 0) -> tuple[Scored, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    user = np.sort(rng.integers(12, size=200))
+    label = rng.integers(2, size=200).astype(float)
+    score = np.round(rng.normal(size=200) + label, 1)  # with ties
+    of_users = np.unique(user, return_inverse=True)[1]
+    level = np.unique(score, return_inverse=True)[1]
+    return Scored(level, label > 0.5, of_users, *group_auc(label, level, of_users)), label, score, of_users
+
+
+def test_auc_with_users_drawn_several_times_is_that_of_the_repeated_rows():
+    ours, label, score, user = scored()
+    times = np.random.default_rng(1).integers(4, size=user.max() + 1)
+    rows = np.repeat(np.arange(len(user)), times[user])
+    assert ours.auc(times) == pytest.approx(roc_auc_score(label[rows], score[rows]), rel=1e-12)
+    assert ours.gauc(np.ones(user.max() + 1)) == pytest.approx(gauc(label, score, user), rel=1e-12)
+
+
+def test_a_model_does_not_differ_from_itself_and_the_interval_holds_the_difference():
+    one, other = scored(0)[0], scored(0)[0]
+    other.level = np.random.default_rng(5).permutation(other.level)  # a model that knows nothing
+    gaps = differences({"QIN": [one], "same": [one], "other": [other]}, "QIN", repeats=200)
+    assert gaps["same"]["auc"] == (0, 0, 0)
+    value, low, high = gaps["other"]["auc"]
+    assert low < value < high < 0
+
+
+def test_the_papers_count_of_formats_better_without_post_activation():
+    text = sign_test([PUBLISHED[name] for name in PAPER], "Criteo")
+    assert "of 25 formats 16 are better without post-activation, 7 worse, 2 equal" in text
+    assert "p = 0.093" in text

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import model_class
+from fuxictr_qnn.models.requirements import require_no_item_table
 from fuxictr_qnn.models.self_ensemble import has_dropout
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.settings import FitSettings
@@ -51,6 +52,8 @@ def build_model(
     cls = model_class(experiment.model, experiment.model_params, zoo)
     fit = experiment.fit
     try:
+        if not hasattr(cls, "reads_item_table"):  # a class from elsewhere; RankModel checks its own
+            require_no_item_table(feature_map, experiment.model)
         model = cls(
             feature_map,
             model_id=experiment.expid,

@@ -208,8 +208,10 @@ def test_a_row_outside_the_table_is_refused(row):
         TableRows(table, index)
 
 
-def test_bfloat16_under_autocast():
+@pytest.mark.parametrize("times", [1, 3])  # histories shorter and longer than the table
+def test_bfloat16_under_autocast(times):
     target, table, index, mask = example(torch.float32)
+    index, mask = index.repeat(1, times), mask.repeat(1, times)
     layer = layer_of(torch.float32)
     exact = layer.from_table(target, table, index, mask)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -46,9 +46,23 @@ def encode(values: pl.Series, column: ColumnSpec) -> np.ndarray:
     Raises:
         Misfit: nulls, another type, ids outside the vocabulary, lists of another width.
     """
+    values = _filled(values, column)
     if values.null_count():
         raise Misfit(f"has no value in {values.null_count()} rows; set its fill_na, or fill the file")
     return ENCODERS[column.type](values, column)
+
+
+def _filled(values: pl.Series, column: ColumnSpec) -> pl.Series:
+    """fill_na in place of missing values; where lists are missing, a list of it."""
+    if column.fill_na is None or not values.null_count():
+        return values
+    width = {"sequence": 1, "embedding": column.vector_width}.get(column.type)
+    fill = column.fill_na if width is None else [column.fill_na] * width
+    try:
+        filling = pl.Series([fill], dtype=values.dtype)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise Misfit(f"holds {values.dtype} and cannot take its fill_na, {column.fill_na!r}") from error
+    return filling.new_from_index(0, len(values)).zip_with(values.is_null(), values)
 
 
 def _ids(values: pl.Series, column: ColumnSpec) -> np.ndarray:

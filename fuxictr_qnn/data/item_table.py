@@ -103,9 +103,8 @@ def read_item_table(spec: DatasetSpec, files: dict[str, Path]) -> ItemTable:
     arrays: dict[str, np.ndarray] = {}
     problems = []
     for column in spec.item_columns:
-        values = items[column.name]
         try:
-            encoded = encode(values if column.fill_na is None else values.fill_null(column.fill_na), column)
+            encoded = encode(items[column.name], column)
         except Misfit as error:
             key = next(key for key, table in tables.items() if column.name in table.columns)
             problems.append(f"{key}: '{files[key]}': column '{column.name}' {error}")

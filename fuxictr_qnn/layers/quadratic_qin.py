@@ -105,7 +105,7 @@ class QuadraticNetworkQIN(nn.Module):
         mid_activation: of the projections; see QuadraticLayerQIN.
         fast: see QuadraticLayerQIN.
 
-    Shapes: (B, D) -> (B, D). Parameters: L * (M*D*D + M*D + 2*D + 1).
+    Shapes: (B, D) -> (B, D). Parameters: L * (M*D*D + M*D [+ 2*D with batch norm] [+ 1 with prelu]).
 
     Raises:
         ValueError: L below 1, an unknown activation.

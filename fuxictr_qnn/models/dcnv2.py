@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from fuxictr.pytorch.layers import CrossNetMix, CrossNetV2, FeatureEmbedding, MLP_Block
+from fuxictr.pytorch.layers import CrossNetMix, CrossNetV2, FeatureEmbedding
 from torch import nn
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.requirements import require_activations
+from fuxictr_qnn.models.perceptron import perceptron
 
 # model_structure -> whether there is an MLP on top of the cross network, and one beside it
 STRUCTURES = {
@@ -78,9 +78,6 @@ class DCNv2(RankModel):
         **kwargs,
     ):
         stacked, parallel = _structure(model_structure, stacked_dnn_hidden_units, parallel_dnn_hidden_units)
-        for is_there, units in ((stacked, stacked_dnn_hidden_units), (parallel, parallel_dnn_hidden_units)):
-            if is_there:
-                require_activations("dnn_activations", dnn_activations, units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
@@ -89,13 +86,9 @@ class DCNv2(RankModel):
         else:
             self.crossnet = CrossNetV2(width, num_cross_layers)
 
-        def mlp(hidden_units: Sequence[int]) -> MLP_Block:
-            return MLP_Block(
-                input_dim=width,
-                hidden_units=list(hidden_units),
-                hidden_activations=dnn_activations,
-                dropout_rates=net_dropout,
-                batch_norm=batch_norm,
+        def mlp(hidden_units: Sequence[int]) -> nn.Module:
+            return perceptron(
+                width, hidden_units, dnn_activations, net_dropout, batch_norm, key="dnn_activations"
             )
 
         self.stacked_dnn = mlp(stacked_dnn_hidden_units) if stacked else nn.Identity()

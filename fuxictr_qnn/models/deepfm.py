@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fuxictr.pytorch.layers import FactorizationMachine, FeatureEmbedding, MLP_Block
+from fuxictr.pytorch.layers import FactorizationMachine, FeatureEmbedding
 
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.requirements import require_activations, require_equal_dims, require_linear_terms
+from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
 
 
 class DeepFM(RankModel):
@@ -48,17 +49,16 @@ class DeepFM(RankModel):
     ):
         require_linear_terms(feature_map)
         require_equal_dims(feature_map)
-        require_activations("hidden_activations", hidden_activations, hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.fm = FactorizationMachine(feature_map)
-        self.mlp = MLP_Block(
-            input_dim=feature_map.sum_emb_out_dim(),
-            hidden_units=list(hidden_units),
-            hidden_activations=hidden_activations,
+        self.mlp = perceptron(
+            feature_map.sum_emb_out_dim(),
+            hidden_units,
+            hidden_activations,
+            net_dropout,
+            batch_norm,
             output_dim=1,
-            dropout_rates=net_dropout,
-            batch_norm=batch_norm,
         )
         self.finish(learning_rate, kwargs)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from fuxictr.pytorch.layers import DIN_Attention, MLP_Block
+from fuxictr.pytorch.layers import DIN_Attention
 from torch import Tensor
 
 from fuxictr_qnn.models.item_history import EmbeddedRows, ItemHistoryModel
-from fuxictr_qnn.models.requirements import require_activations
+from fuxictr_qnn.models.perceptron import check_activations, perceptron
 
 
 class DIN(ItemHistoryModel):
@@ -64,8 +64,7 @@ class DIN(ItemHistoryModel):
         fast=True,
         **kwargs,
     ):
-        require_activations("dnn_activations", dnn_activations, dnn_hidden_units)
-        require_activations(
+        check_activations(
             "attention_hidden_activations", attention_hidden_activations, attention_hidden_units
         )
         super().__init__(feature_map, embedding_dim, model_id=model_id, gpu=gpu, **kwargs)
@@ -78,13 +77,14 @@ class DIN(ItemHistoryModel):
             dropout_rate=attention_dropout,
             use_softmax=din_use_softmax,
         )
-        self.mlp = MLP_Block(
+        self.mlp = perceptron(
             self.context_dim + 2 * self.item_dim,
-            list(dnn_hidden_units),
+            dnn_hidden_units,
             dnn_activations,
+            net_dropout,
+            batch_norm,
             output_dim=1,
-            dropout_rates=net_dropout,
-            batch_norm=batch_norm,
+            key="dnn_activations",
         )
         self.finish(learning_rate, kwargs)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
+from fuxictr.pytorch.layers import FeatureEmbedding
 
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.requirements import require_activations
+from fuxictr_qnn.models.perceptron import perceptron
 
 
 class DNN(RankModel):
@@ -40,16 +40,15 @@ class DNN(RankModel):
         batch_norm=False,
         **kwargs,
     ):
-        require_activations("hidden_activations", hidden_activations, hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
-        self.mlp = MLP_Block(
-            input_dim=feature_map.sum_emb_out_dim(),
-            hidden_units=list(hidden_units),
-            hidden_activations=hidden_activations,
+        self.mlp = perceptron(
+            feature_map.sum_emb_out_dim(),
+            hidden_units,
+            hidden_activations,
+            net_dropout,
+            batch_norm,
             output_dim=1,
-            dropout_rates=net_dropout,
-            batch_norm=batch_norm,
         )
         self.finish(learning_rate, kwargs)
 

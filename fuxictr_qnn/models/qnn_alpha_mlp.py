@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fuxictr.pytorch.layers import MLP_Block
 from torch import nn
 
+from fuxictr_qnn.models.perceptron import perceptron
 from fuxictr_qnn.models.quadratic import QuadraticModel
-from fuxictr_qnn.models.requirements import require_activations
 
 
 class QNNalpha_MLP(QuadraticModel):
@@ -46,17 +45,11 @@ class QNNalpha_MLP(QuadraticModel):
         batch_norm=False,
         **kwargs,
     ):
-        require_activations("hidden_activations", hidden_activations, hidden_units)
         super().__init__(
             feature_map, model_id=model_id, gpu=gpu, net_dropout=net_dropout, batch_norm=batch_norm, **kwargs
         )
-        self.mlp = MLP_Block(
-            input_dim=self.width,
-            hidden_units=list(hidden_units),
-            hidden_activations=hidden_activations,
-            output_dim=1,
-            dropout_rates=net_dropout,
-            batch_norm=batch_norm,
+        self.mlp = perceptron(
+            self.width, hidden_units, hidden_activations, net_dropout, batch_norm, output_dim=1
         )
         self.fc = nn.Linear(self.width, 1)
         self.finish(learning_rate, kwargs)

@@ -1,13 +1,8 @@
-"""What a model asks of the features and of its own settings, checked before its layers are built."""
+"""What a model's formula asks of the features, checked before its layers are built."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from fuxictr.features import FeatureMap
-from fuxictr.pytorch.torch_utils import get_activation
-from torch import nn
 
 
 def require_linear_terms(feature_map: FeatureMap) -> None:
@@ -53,34 +48,3 @@ def require_no_item_table(feature_map: FeatureMap, model: str) -> None:
             f"{model} looks nothing up in the item table, where {', '.join(names)} stand: leave them out "
             "(use_features), or take a model of item histories, such as QIN or DIN"
         )
-
-
-def require_activations(key: str, activations: Any, hidden_units: Sequence[int]) -> None:
-    """FuxiCTR's MLP_Block takes the name of one activation, or a list with one (or null) for each layer.
-
-    Args:
-        key: the config's, for the message.
-
-    Raises:
-        ValueError: a list of another length, an unknown name.
-    """
-    if isinstance(activations, list) and len(activations) != len(hidden_units):
-        raise ValueError(f"{key} lists {len(activations)} activations for {len(hidden_units)} layers")
-    for name in activations if isinstance(activations, list) else [activations]:
-        if name is not None:
-            activation(key, name, 1)
-
-
-def activation(key: str, name: str, width: int) -> nn.Module:
-    """The activation of that name: FuxiCTR's relu, sigmoid, tanh, prelu, dice, or a class of torch.nn.
-
-    Raises:
-        ValueError: there is none.
-    """
-    try:
-        module = get_activation(name, hidden_units=width)
-    except (AttributeError, TypeError):
-        module = None
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"{key}: {name!r} is no activation: ReLU, PReLU, Dice, Sigmoid ... or null for none")
-    return module

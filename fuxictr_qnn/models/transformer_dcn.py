@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from fuxictr.pytorch.layers import CrossNetV2, MLP_Block
+from fuxictr.pytorch.layers import CrossNetV2
 from torch import Tensor, nn
 
 from fuxictr_qnn.models.item_history import EmbeddedRows, ItemHistoryModel
-from fuxictr_qnn.models.requirements import require_activations
+from fuxictr_qnn.models.perceptron import perceptron
 
 
 class TransformerDCN(ItemHistoryModel):
@@ -63,7 +63,6 @@ class TransformerDCN(ItemHistoryModel):
         batch_norm=False,
         **kwargs,
     ):
-        require_activations("dnn_activations", dnn_activations, dnn_hidden_units)
         super().__init__(feature_map, embedding_dim, model_id=model_id, gpu=gpu, **kwargs)
         step_dim = 2 * self.item_dim
         if num_heads < 1 or step_dim % num_heads:
@@ -82,8 +81,8 @@ class TransformerDCN(ItemHistoryModel):
         )
         width = self.context_dim + self.item_dim + (last_outputs + 1) * step_dim
         self.cross_net = CrossNetV2(width, num_cross_layers)
-        self.mlp = MLP_Block(
-            width, list(dnn_hidden_units), dnn_activations, dropout_rates=net_dropout, batch_norm=batch_norm
+        self.mlp = perceptron(
+            width, dnn_hidden_units, dnn_activations, net_dropout, batch_norm, key="dnn_activations"
         )
         self.fc = nn.Linear(width + dnn_hidden_units[-1], 1)
         self.finish(learning_rate, kwargs)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fuxictr.pytorch.layers import CompressedInteractionNet, FeatureEmbedding, LogisticRegression, MLP_Block
+from fuxictr.pytorch.layers import CompressedInteractionNet, FeatureEmbedding, LogisticRegression
 
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.requirements import require_activations, require_equal_dims, require_linear_terms
+from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
 
 
 class xDeepFM(RankModel):
@@ -55,20 +56,20 @@ class xDeepFM(RankModel):
     ):
         require_linear_terms(feature_map)
         require_equal_dims(feature_map)
-        require_activations("dnn_activations", dnn_activations, dnn_hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.lr_layer = LogisticRegression(feature_map, use_bias=False)
         self.cin = cin(feature_map, cin_hidden_units)
         self.dnn = None
         if dnn_hidden_units:
-            self.dnn = MLP_Block(
-                input_dim=feature_map.sum_emb_out_dim(),
-                hidden_units=list(dnn_hidden_units),
-                hidden_activations=dnn_activations,
+            self.dnn = perceptron(
+                feature_map.sum_emb_out_dim(),
+                dnn_hidden_units,
+                dnn_activations,
+                net_dropout,
+                batch_norm,
                 output_dim=1,
-                dropout_rates=net_dropout,
-                batch_norm=batch_norm,
+                key="dnn_activations",
             )
         self.finish(learning_rate, kwargs)
 

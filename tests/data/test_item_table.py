@@ -158,6 +158,22 @@ def test_fill_na_says_what_a_missing_value_is(tmp_path):
     assert feature_map.item_table["level"].tolist() == [0, 1, 2, 3, 4, 7]
 
 
+def test_fill_na_fills_missing_lists(tmp_path):
+    info = item_info().with_columns(pl.when(pl.col("item_id") != 3).then(pl.col("tags", "vector")))
+    spec = items_spec({"tags": {"fill_na": 4}, "vector": {"fill_na": 0.5}})
+    _, feature_map = opened(spec, write_items(tmp_path, item_info=info))
+    assert feature_map.item_table["tags"][3].tolist()[:2] == [4, 0]
+    assert feature_map.item_table["vector"][3].tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("fill_na", ["", "few", 1.5])
+def test_fill_na_of_another_type_is_refused(tmp_path, fill_na):
+    info = item_info().with_columns(level=pl.when(pl.col("item_id") != 3).then("item_id"))
+    spec = items_spec({"level": {**LEVEL, "fill_na": fill_na}})
+    (problem,) = refused_and_unchanged(spec, write_items(tmp_path, item_info=info))
+    assert f"'level' holds Int64 and cannot take its fill_na, {fill_na!r}" in problem
+
+
 def test_numbers_of_items(tmp_path):
     info = item_info().with_columns(price=pl.col("item_id") / 4)
     spec = items_spec({"price": {"dtype": "float", "type": "numeric", "source": "item"}})

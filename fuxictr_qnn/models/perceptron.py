@@ -1,0 +1,70 @@
+"""FuxiCTR's multi-layer perceptron, refusing activations that it would stumble over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fuxictr.pytorch.layers import MLP_Block
+from fuxictr.pytorch.torch_utils import get_activation
+from torch import nn
+
+
+def perceptron(
+    input_dim: int,
+    hidden_units: Sequence[int],
+    activations: Any,
+    dropout: float,
+    batch_norm: bool,
+    output_dim: int | None = None,
+    key: str = "hidden_activations",
+) -> MLP_Block:
+    """Linear, batch norm, activation and dropout for each width; then a linear layer to `output_dim`.
+
+    Args:
+        activations: a name for all layers, or a list with one (or null) for each.
+        output_dim: none ends with the last hidden layer.
+        key: the config's for `activations`, for the message.
+
+    Shapes: (B, input_dim) -> (B, output_dim), or (B, hidden_units[-1]).
+
+    Raises:
+        ValueError: unknown activations, or not as many as layers.
+    """
+    check_activations(key, activations, hidden_units)
+    return MLP_Block(
+        input_dim,
+        list(hidden_units),
+        activations,
+        output_dim=output_dim,
+        dropout_rates=dropout,
+        batch_norm=batch_norm,
+    )
+
+
+def check_activations(key: str, activations: Any, hidden_units: Sequence[int]) -> None:
+    """Whether FuxiCTR can make the activations of these layers.
+
+    Raises:
+        ValueError: unknown activations, or not as many as layers.
+    """
+    if isinstance(activations, list) and len(activations) != len(hidden_units):
+        raise ValueError(f"{key} lists {len(activations)} activations for {len(hidden_units)} layers")
+    for name in activations if isinstance(activations, list) else [activations]:
+        if name is not None:
+            activation(key, name, 1)
+
+
+def activation(key: str, name: str, width: int) -> nn.Module:
+    """The activation of that name: FuxiCTR's relu, sigmoid, tanh, prelu, dice, or a class of torch.nn.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        module = get_activation(name, hidden_units=width)
+    except (AttributeError, TypeError):
+        module = None
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{key}: {name!r} is no activation: ReLU, PReLU, Dice, Sigmoid ... or null for none")
+    return module

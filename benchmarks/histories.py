@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.run_folders import Run, load_runs, markdown, spread
+from benchmarks.run_folders import Run, load_runs, markdown, require_one_each, spread
 from fuxictr_qnn.training.metrics import group_auc
 
 BASELINE = "QIN"
@@ -93,6 +93,8 @@ def table(runs: list[Run], repeats: int) -> str:
     by_label = defaultdict(list)
     for run in runs:
         by_label[label_of(run)].append(run)
+    for name, found in by_label.items():
+        require_one_each(found, name)
     groups = {name: [Scored.read(run.folder) for run in found] for name, found in by_label.items()}
     gaps = differences(groups, BASELINE, repeats) if BASELINE in groups else {}
     ones = np.ones(max(len(scored[0].user_rows) for scored in groups.values()))

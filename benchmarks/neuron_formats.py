@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from benchmarks.run_folders import Run, load_runs, markdown, spread
+from benchmarks.run_folders import Run, load_runs, markdown, require_one_each, spread
 from fuxictr_qnn.layers import NEURON_FORMATS
 
 # AUC on Criteo's test data, post-ReLU and without: KDD 2025, table 1, to the digits of the released logs.
@@ -55,6 +55,8 @@ def by_format(runs: list[Run]) -> dict[tuple[str, bool], list[Run]]:
     found = defaultdict(list)
     for run in runs:
         found[run.params["neuron_type"], run.params["hidden_activations"] is not None].append(run)
+    for (name, activated), of_format in found.items():
+        require_one_each(of_format, f"{name} {'with' if activated else 'without'} post-activation")
     return found
 
 

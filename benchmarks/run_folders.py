@@ -41,6 +41,19 @@ def _load(folder: Path) -> Run:
     return Run(folder, json.loads((folder / "metrics.json").read_text()), settings["model_params"], history)
 
 
+def require_one_each(runs: list[Run], what: str) -> None:
+    """A table averages runs of one setting with different seeds, nothing else.
+
+    Raises:
+        SystemExit: two runs have the same seed, or their settings differ.
+    """
+    if len({run.folder.parent for run in runs}) > 1 or len({run.seed for run in runs}) < len(runs):
+        folders = "\n  ".join(str(run.folder) for run in runs)
+        raise SystemExit(
+            f"{what}: these runs are not one setting with different seeds; keep one:\n  {folders}"
+        )
+
+
 def spread(values: list[float], digits: int) -> str:
     """Mean ± sample standard deviation."""
     deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""

@@ -136,14 +136,22 @@ def check_model(model: RankModel, batch: Batch, formula: Callable[[Weights], np.
     np.testing.assert_allclose(logit.detach().numpy(), expected, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(in_float32, expected, rtol=1e-5, atol=1e-5)
 
+    check_gradients(logit, dict(model.named_parameters()), lambda w: formula(weights | w))
+    if not model.training:  # in training, batch norm takes a bias away again
+        for name, parameter in model.named_parameters():
+            slope = torch.autograd.grad(model.logit(X).sum(), parameter)[0]
+            assert slope.abs().max() > 1e-6, f"{name} changes nothing"
+
+
+def check_gradients(out: Tensor, inputs: dict[str, Tensor], formula: Callable[[Weights], np.ndarray]) -> None:
+    """The slopes of `out` along a direction of each input are those of `formula(inputs)`, to 1e-10."""
     generator = np.random.default_rng(0)
-    probe = generator.normal(size=expected.shape)
-    gradients = torch.autograd.grad((logit * torch.from_numpy(probe)).sum(), list(model.parameters()))
-    for (name, _), gradient in zip(model.named_parameters(), gradients, strict=True):
-        direction = generator.normal(size=gradient.shape)
+    weights = {name: value.detach().numpy().copy() for name, value in inputs.items()}
+    probe = generator.normal(size=tuple(out.shape))
+    gradients = torch.autograd.grad((out * torch.from_numpy(probe)).sum(), list(inputs.values()))
+    for name, gradient in zip(inputs, gradients, strict=True):
+        direction = generator.normal(size=tuple(gradient.shape))
         moved = formula(weights | {name: weights[name] + 1e-30j * direction})
         derivative = (moved.imag * probe).sum() / 1e-30
         along = (gradient.numpy() * direction).sum()
         np.testing.assert_allclose(along, derivative, rtol=1e-10, atol=1e-11, err_msg=name)
-        if not model.training:  # where batch norm takes a bias away again
-            assert np.abs(gradient.numpy()).max() > 1e-6, f"{name} changes nothing"

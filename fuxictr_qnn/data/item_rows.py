@@ -105,7 +105,7 @@ class _Ids:
 
 @dataclass
 class _History(_Ids):
-    """Ids in lists: their lengths must not differ, and they end with an item unless they are empty."""
+    """Ids in lists: their lengths must not differ, and padding comes before the items only."""
 
     shortest: int = np.iinfo(np.int64).max
     longest: int = 0
@@ -121,8 +121,8 @@ class _History(_Ids):
         self.longest = max(self.longest, lengths["max"] or 0)
         if self.shortest == self.longest > 0 and not self.nulls and not self.wrong_type:
             ids = values.flatten().to_numpy().reshape(len(values), -1)
-            ends_empty = ids[:, -1] == 0
-            self.not_left += int(ids[ends_empty].any(axis=1).sum())
+            after_item = (ids[:, :-1] != 0) & (ids[:, 1:] == 0)
+            self.not_left += int(after_item.any(axis=1).sum())
 
     def problems(self) -> list[str]:
         found = super().problems()
@@ -133,7 +133,7 @@ class _History(_Ids):
             )
         elif self.not_left:
             found.append(
-                f"has {self.not_left} histories that end with 0: 0 is padding and belongs on the left, "
+                f"has {self.not_left} histories with 0 after an item: 0 is padding and belongs on the left, "
                 "the latest item on the right"
             )
         return found

@@ -47,7 +47,7 @@ class QuadraticForm(nn.Module):
             own, later = self.weight[:, start:stop, start:stop], both_OII[:, start:stop, stop:]
             products = x[:, start:stop].unsqueeze(2) * x[:, start:].unsqueeze(1)
             weight = torch.cat([own, later], dim=2).flatten(1)
-            y = torch.addmm(y, products.flatten(1), weight.t())
+            y = y + products.flatten(1) @ weight.t()  # not addmm: under autocast the sum stays float32
         return y
 
     def extra_repr(self) -> str:

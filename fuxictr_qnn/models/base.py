@@ -30,7 +30,7 @@ class RankModel(SelfEnsemble, BaseModel):
     reads_item_table = False
 
     def __init__(
-        self, feature_map, self_ensemble=False, consistency="se", consistency_weight=1.0, **kwargs: Any
+        self, feature_map, self_ensemble=False, consistency: str = "se", consistency_weight=1.0, **kwargs: Any
     ):
         if not self.reads_item_table:
             require_no_item_table(feature_map, type(self).__name__)

@@ -63,7 +63,7 @@ class DCNv2(RankModel):
         feature_map,
         model_id="DCNv2",
         gpu=-1,
-        model_structure="parallel",
+        model_structure: str = "parallel",
         use_low_rank_mixture=False,
         low_rank=32,
         num_experts=4,
@@ -80,6 +80,8 @@ class DCNv2(RankModel):
         stacked, parallel = _structure(model_structure, stacked_dnn_hidden_units, parallel_dnn_hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         width = feature_map.sum_emb_out_dim()
+        if num_cross_layers < 1:
+            raise ValueError(f"num_cross_layers must be at least 1, got {num_cross_layers}")
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         if use_low_rank_mixture:
             self.crossnet = CrossNetMix(width, num_cross_layers, low_rank=low_rank, num_experts=num_experts)

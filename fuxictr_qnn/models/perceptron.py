@@ -29,7 +29,7 @@ def perceptron(
     Shapes: (B, input_dim) -> (B, output_dim), or (B, hidden_units[-1]).
 
     Raises:
-        ValueError: unknown activations, or not as many as layers.
+        ValueError: unknown activations, or not as many as layers; a width below 1.
     """
     check_activations(key, activations, hidden_units)
     return MLP_Block(
@@ -43,11 +43,13 @@ def perceptron(
 
 
 def check_activations(key: str, activations: Any, hidden_units: Sequence[int]) -> None:
-    """Whether FuxiCTR can make the activations of these layers.
+    """Whether FuxiCTR can make these layers.
 
     Raises:
-        ValueError: unknown activations, or not as many as layers.
+        ValueError: unknown activations, or not as many as layers; a width below 1.
     """
+    if any(units < 1 for units in hidden_units):
+        raise ValueError(f"the width of a hidden layer must be at least 1, got {list(hidden_units)}")
     if isinstance(activations, list) and len(activations) != len(hidden_units):
         raise ValueError(f"{key} lists {len(activations)} activations for {len(hidden_units)} layers")
     for name in activations if isinstance(activations, list) else [activations]:

@@ -48,7 +48,7 @@ class QNN(RankModel):
         gpu=-1,
         learning_rate=1e-3,
         embedding_dim=10,
-        neuron_type="T19",
+        neuron_type: str = "T19",
         num_layers=3,
         hidden_activations=None,
         batch_norm=False,

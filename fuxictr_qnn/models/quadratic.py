@@ -38,7 +38,7 @@ class QuadraticModel(RankModel):
         num_layers=3,
         num_row=2,
         num_heads=1,
-        head_layout="reference",
+        head_layout: str = "reference",
         activation="relu",
         net_dropout=0.1,
         batch_norm=False,

@@ -67,8 +67,15 @@ class TransformerDCN(ItemHistoryModel):
         step_dim = 2 * self.item_dim
         if num_heads < 1 or step_dim % num_heads:
             raise ValueError(f"num_heads={num_heads} does not divide {step_dim}, the width of two items")
-        if last_outputs < 1 or num_transformer_layers < 1:
-            raise ValueError("last_outputs and num_transformer_layers must be at least 1")
+        sizes = {
+            "last_outputs": last_outputs,
+            "num_transformer_layers": num_transformer_layers,
+            "num_cross_layers": num_cross_layers,
+            "feedforward_dim": feedforward_dim,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
         if not dnn_hidden_units:
             raise ValueError("dnn_hidden_units needs at least one width")
         self.last_outputs = last_outputs

@@ -83,6 +83,6 @@ class xDeepFM(RankModel):
 
 def cin(feature_map, hidden_units: Sequence[int]) -> CompressedInteractionNet:
     """FuxiCTR's CIN (B, F, E) -> (B, 1), refusing one without layers."""
-    if not hidden_units:
-        raise ValueError("cin_hidden_units is empty: the CIN needs at least one layer")
+    if not hidden_units or min(hidden_units) < 1:
+        raise ValueError(f"cin_hidden_units needs widths of at least 1, got {list(hidden_units)}")
     return CompressedInteractionNet(feature_map.num_fields, list(hidden_units), output_dim=1)

@@ -89,7 +89,11 @@ BAD_ROWS = {
     ),
     "padding on the right": (
         lambda r: r.with_columns(SEQ.list.reverse()),
-        ["'item_seq' has 4 histories that end with 0"],
+        ["'item_seq' has 4 histories with 0 after an item"],
+    ),
+    "padding between items": (
+        lambda r: r.with_columns(pl.lit([3, 0, 2, 1]).alias("item_seq")),
+        ["histories with 0 after an item"],
     ),
     "no lists": (lambda r: r.with_columns(SEQ.list.first()), ["'item_seq' holds int64 instead of lists"]),
     "text items": (lambda r: r.with_columns(IDS.cast(pl.String)), ["'item_id' holds", "string"]),

@@ -7,18 +7,29 @@ import pytest
 import torch
 
 from fuxictr_qnn.layers import QuadraticLayerQIN, QuadraticNetworkQIN
+from tests.written_out import batch_norm, check_gradients, relu
 
-RELU = {"none": lambda v: v, "relu": lambda v: np.maximum(v, 0)}
+MID = {"none": lambda v: v, "relu": relu}
 
 
-def rows_times_input(layer, x, mid="none"):
+def rows_times_input(w, x, mid="none", name="linear"):
     """sum_m x * act(W_m x + b_m), one row of W at a time."""
-    weight, bias = (p.detach().double().numpy() for p in (layer.linear.weight, layer.linear.bias))
-    out, width = np.zeros_like(x), x.shape[1]
-    for m in range(len(weight) // width):
-        own = slice(m * width, (m + 1) * width)
-        out += x * RELU[mid](x @ weight[own].T + bias[own])
-    return out
+    weight, bias = w[f"{name}.weight"], w[f"{name}.bias"]
+    width = x.shape[1]
+    rows = [slice(m * width, (m + 1) * width) for m in range(len(weight) // width)]
+    return sum(x * MID[mid](x @ weight[own].T + bias[own]) for own in rows)
+
+
+def arrays(module):
+    return {name: value.detach().double().numpy() for name, value in module.state_dict().items()}
+
+
+def network_written_out(w, x, training, mid="none"):
+    """Linear, product, batch norm, PReLU, residual; statistics of the batch in training, kept ones else."""
+    for i in range(sum(name.startswith("layers") for name in w) // 2):
+        y = batch_norm(w, f"norms.{i}", rows_times_input(w, x, mid, f"layers.{i}.linear"), training)
+        x = x + np.where(y.real > 0, y, w[f"activations.{i}.weight"] * y)
+    return x
 
 
 def double(cls, *args, **kwargs):
@@ -35,7 +46,7 @@ def test_layer_equals_the_written_out_formula(rows, mid, fast, training, dtype, 
     layer = double(QuadraticLayerQIN, 6, rows, mid_activation=mid, fast=fast).to(dtype).train(training)
     x = np.random.default_rng(1).normal(size=(5, 6))
     out = layer(torch.tensor(x, dtype=dtype)).detach().numpy()
-    np.testing.assert_allclose(out, rows_times_input(layer, x, mid), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(out, rows_times_input(arrays(layer), x, mid), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("mid", ["none", "relu", "gelu"])
@@ -76,22 +87,20 @@ def test_dropout_is_on_the_projections_and_unbiased(fast):
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("training", [True, False])
 def test_network_has_the_authors_order_of_operations(training, fast):
-    """Linear, product, batch norm, PReLU, residual; statistics of the batch in training, kept ones else."""
     network = double(QuadraticNetworkQIN, 6, 2, 3, dropout=0.0, fast=fast)
     for norm, activation in zip(network.norms, network.activations, strict=True):
         for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var, activation.weight):
             tensor.data.uniform_(0.3, 1.5)
-    x = np.random.default_rng(4).normal(size=(8, 6))
-    expected = x
-    for layer, norm, activation in zip(network.layers, network.norms, network.activations, strict=True):
-        y = rows_times_input(layer, expected)
-        mean, var = (
-            (y.mean(0), y.var(0)) if training else (norm.running_mean.numpy(), norm.running_var.numpy())
-        )
-        y = (y - mean) / np.sqrt(var + norm.eps) * norm.weight.detach().numpy() + norm.bias.detach().numpy()
-        expected = expected + np.where(y > 0, y, activation.weight.item() * y)
-    out = network.train(training)(torch.tensor(x))
+    x, w = torch.randn(8, 6, dtype=torch.float64, requires_grad=True), arrays(network)
+    w = {name: value.copy() for name, value in w.items()}  # the running statistics are about to move
+    out = network.train(training)(x)
+    expected = network_written_out(w, x.detach().numpy(), training)
     np.testing.assert_allclose(out.detach().numpy(), expected, rtol=1e-10, atol=1e-10)
+    check_gradients(
+        out,
+        {"x": x} | dict(network.named_parameters()),
+        lambda moved: network_written_out(w | moved, moved["x"], training),
+    )
 
 
 @pytest.mark.parametrize("fast", [True, False])

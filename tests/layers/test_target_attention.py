@@ -10,6 +10,7 @@ import torch
 
 from fuxictr_qnn.layers import ATTENTIONS, AdaptiveSparseTargetAttention, MeanPooling
 from fuxictr_qnn.layers.history import Sequence, TableRows
+from tests.written_out import check_gradients, relu
 
 B, S, D, A, U = 5, 6, 4, 8, 9
 
@@ -26,28 +27,29 @@ def softmax(scores, mask):
 
 
 WEIGHTS = {
-    "relu": lambda s, mask: np.maximum(s * mask, 0),
-    "relu2": lambda s, mask: np.maximum(s * mask, 0) ** 2,
+    "relu": lambda s, mask: relu(s * mask),
+    "relu2": lambda s, mask: relu(s * mask) ** 2,
     "silu": lambda s, mask: s * mask * sigmoid(s * mask),
     "softmax": softmax,
 }
 
 
-def written_out(layer, target, sequence, mask, activation, heads=1, normalize=False):
+def arrays(layer):
+    return {name: p.detach().double().numpy() for name, p in layer.named_parameters()}
+
+
+def written_out(w, target, sequence, mask, activation, heads=1, normalize=False):
     """One row, one head and one item at a time: o = W_o (sum_s a_s v_s) + t."""
-    w = {name: getattr(layer, f"W_{name}").weight.detach().double().numpy() for name in "qkvo"}
-    out, part = np.zeros_like(target), A // heads
+    out, part = [], A // heads
     for b in range(len(target)):
-        q, pooled = w["q"] @ target[b], np.zeros(A)
+        q, pooled = w["W_q.weight"] @ target[b], []
         for h in range(heads):
             own = slice(h * part, (h + 1) * part)
-            keys, values = (w["k"] @ sequence[b].T)[own], (w["v"] @ sequence[b].T)[own]
+            keys, values = ((w[f"W_{name}.weight"] @ sequence[b].T)[own] for name in "kv")
             weights = WEIGHTS[activation](q[own] @ keys / math.sqrt(part), mask[b])
-            pooled[own] = values @ (weights / max(mask[b].sum(), 1) if normalize else weights)
-        out[b] = w["o"] @ pooled + target[b]
-        if layer.W_o.bias is not None:
-            out[b] += layer.W_o.bias.detach().double().numpy()
-    return out
+            pooled.append(values @ (weights / max(mask[b].sum(), 1) if normalize else weights))
+        out.append(w["W_o.weight"] @ np.concatenate(pooled) + target[b] + w.get("W_o.bias", 0))
+    return np.array(out)
 
 
 def example(dtype=torch.float64):
@@ -76,7 +78,7 @@ def test_equals_the_written_out_formula(activation, options, fast, dtype, tolera
         torch.nn.init.normal_(layer.W_o.bias)
     target, table, index, mask = example(dtype)
     expected = written_out(
-        layer,
+        arrays(layer),
         target.double().numpy(),
         table.double().numpy()[index],
         mask.numpy(),
@@ -86,6 +88,22 @@ def test_equals_the_written_out_formula(activation, options, fast, dtype, tolera
     )
     for out in (layer(target, table[index], mask), layer.from_table(target, table, index, mask)):
         np.testing.assert_allclose(out.detach().numpy(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("options", [{}, {"num_heads": 2}, {"normalize": True}, {"output_bias": True}])
+@pytest.mark.parametrize("activation", sorted(ATTENTIONS))
+def test_gradients_are_those_of_the_written_out_formula(activation, options, fast):
+    layer = layer_of(activation=activation, fast=fast, **options)
+    target, table, index, mask = example()
+    how = (options.get("num_heads", 1), options.get("normalize", False))
+
+    def formula(w):
+        return written_out(w, w["target"], w["table"][index], mask.numpy(), activation, *how)
+
+    inputs = {"target": target.requires_grad_(), "table": table.requires_grad_()}
+    out = layer.from_table(target, table, index, mask)
+    check_gradients(out, inputs | dict(layer.named_parameters()), formula)
 
 
 @pytest.mark.parametrize("options", [{}, {"num_heads": 4}, {"normalize": True}, {"output_bias": True}])

@@ -172,7 +172,7 @@ def test_dcnv2_refuses_half_a_structure(kwargs, message):
 
 
 def test_a_cin_needs_layers():
-    with pytest.raises(ValueError, match="cin_hidden_units is empty"):
+    with pytest.raises(ValueError, match="cin_hidden_units needs widths"):
         xDeepFM(three_features()[0], embedding_dim=4, cin_hidden_units=[], **BASE)
 
 

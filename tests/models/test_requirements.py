@@ -79,3 +79,26 @@ def test_a_constructor_that_fails_without_a_word_is_named(monkeypatch, tmp_path)
     experiment = load_experiment("DNN_demo", None, ["model=Failing"]).experiment
     with pytest.raises(RequestError, match="DNN_demo: Failing cannot be built: AssertionError"):
         build_model(experiment, make_feature_map({"a": 9}), -1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "words"),
+    [
+        ("DNN", {"hidden_units": [8, 0]}, r"width of a hidden layer must be at least 1, got \[8, 0\]"),
+        ("xDeepFM", {"cin_hidden_units": [0]}, r"cin_hidden_units needs widths of at least 1, got \[0\]"),
+        ("DCNv2", {"num_cross_layers": 0}, "num_cross_layers must be at least 1, got 0"),
+        ("TransformerDCN", {"feedforward_dim": 0}, "feedforward_dim must be at least 1, got 0"),
+        ("TransformerDCN", {"num_cross_layers": 0}, "num_cross_layers must be at least 1, got 0"),
+    ],
+)
+def test_layers_without_width(name, params, words):
+    cls = getattr(models, name)
+    items = make_item_feature_map(dim=4) if cls.reads_item_table else make_feature_map({"a": 9}, dim=4)
+    with pytest.raises(ValueError, match=words):
+        cls(items, embedding_dim=4, **params, **BASE)
+
+
+@pytest.mark.parametrize(("expid", "key"), [("QNN_demo", "neuron_type"), ("DCNv2_demo", "model_structure")])
+def test_a_list_is_no_name(expid, key):
+    with pytest.raises(RequestError, match=f"{key} = .*expected text"):
+        load_experiment(expid, overrides=[f"{key}=[a]"])

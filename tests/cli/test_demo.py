@@ -16,7 +16,7 @@ def test_run_alone_trains_qnnalpha_on_simulated_data(tmp_path, monkeypatch, caps
     output = capsys.readouterr().out
     metrics = json.loads(next(tmp_path.glob("runs/QNNalpha_demo-*/seed2024/metrics.json")).read_text())
     assert f"{metrics['test']['AUC']:.5f}" in output
-    assert output.split("best possible")[1].split()[0] == f"{best_possible("demo")['AUC']:.5f}"
+    assert output.split("best possible")[1].split()[0] == f"{best_possible('demo')['AUC']:.5f}"
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """The tables of model_zoo/QNN/README.md: every neuron format with and without post-activation.
 
-for t in $(seq 1 25); do for act in null ReLU; do
+for t in $(seq 1 26); do for act in null ReLU; do
     fuxictr run --expid QNN_frappe --set neuron_type=T$t --set hidden_activations=$act
 done; done
 for t in 1 5 9 10 19 22 26; do fuxictr run --expid QNN_frappe --set neuron_type=T$t --seeds 3; done

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import relu
 
 from fuxictr_qnn.errors import nearest
 from fuxictr_qnn.layers.quadratic_form import QuadraticForm
@@ -96,10 +96,6 @@ def _t20(x: Tensor, a: nn.Module) -> Tensor:
     return x * h + h + x
 
 
-def _relu(h: Tensor) -> Tensor:
-    return F.relu(h)
-
-
 D2, BILINEAR = ("D->D",), ("DxD->D",)
 
 # Where one projection serves two places of a formula (W_ab), its halves are W_a and W_b.
@@ -123,37 +119,37 @@ NEURON_FORMATS: dict[str, NeuronFormat] = {
     "T17": NeuronFormat("X * (Wa X + Wb X) + X", D2 * 2, lambda x, a, b: x * (a(x) + b(x)) + x),
     "T17_code": NeuronFormat("X * Wa X + Wb X + X", D2 * 2, lambda x, a, b: x * a(x) + b(x) + x),
     "T18": NeuronFormat("Wb (X * Wa X | X)", ("D->D", "2D->D"), lambda x, a, b: b(_beside(x * a(x), x))),
-    "T19": NeuronFormat("X * ReLU(Wa X) + X", D2, lambda x, a: x * _relu(a(x)) + x),
+    "T19": NeuronFormat("X * ReLU(Wa X) + X", D2, lambda x, a: x * relu(a(x)) + x),
     "T20": NeuronFormat("X * Wa X + Wa X + X", D2, _t20),
     "T21": NeuronFormat("(X * Wa X)^2 + X", D2, lambda x, a: (x * a(x)).square() + x),
     "T22": NeuronFormat("X * Wa X + alpha * X", ("D->D", "alpha"), lambda x, a, b: x * a(x) + b(x)),
     "T23": NeuronFormat("Wa X * Wb X + X", D2 * 2, lambda x, a, b: a(x) * b(x) + x),
-    "T24": NeuronFormat("Wa X * ReLU(Wb X) + X", D2 * 2, lambda x, a, b: a(x) * _relu(b(x)) + x),
+    "T24": NeuronFormat("Wa X * ReLU(Wb X) + X", D2 * 2, lambda x, a, b: a(x) * relu(b(x)) + x),
     "T25": NeuronFormat(
-        "X * Wa ReLU(Wb X) + X", ("D/2->D", "D->D/2"), lambda x, a, b: x * a(_relu(b(x))) + x, True
+        "X * Wa ReLU(Wb X) + X", ("D/2->D", "D->D/2"), lambda x, a, b: x * a(relu(b(x))) + x, True
     ),
     "T26": NeuronFormat(
-        "mean_r X * ReLU(Wr X) + X", D2 * 2, lambda x, a, b: x * (_relu(a(x)) + _relu(b(x))) / 2 + x
+        "mean_r X * ReLU(Wr X) + X", D2 * 2, lambda x, a, b: x * (relu(a(x)) + relu(b(x))) / 2 + x
     ),
     "T27": NeuronFormat(
         "mean_r X^2 * ReLU(Wr X) + X",
         D2 * 2,
-        lambda x, a, b: x.square() * (_relu(a(x)) + _relu(b(x))) / 2 + x,
+        lambda x, a, b: x.square() * (relu(a(x)) + relu(b(x))) / 2 + x,
     ),
     "T28": NeuronFormat(
         "mean_r X * ReLU(Wr X)^2 + X",
         D2 * 2,
-        lambda x, a, b: x * (_relu(a(x)).square() + _relu(b(x)).square()) / 2 + x,
+        lambda x, a, b: x * (relu(a(x)).square() + relu(b(x)).square()) / 2 + x,
     ),
     "T29": NeuronFormat(
         "mean(X * ReLU(Wa X), X * ReLU(Wb X)^2) + X",
         D2 * 2,
-        lambda x, a, b: x * (_relu(a(x)) + _relu(b(x)).square()) / 2 + x,
+        lambda x, a, b: x * (relu(a(x)) + relu(b(x)).square()) / 2 + x,
     ),
     "T30": NeuronFormat(
         "mean(X * ReLU(Wa X), X^2 * ReLU(Wb X)) + X",
         D2 * 2,
-        lambda x, a, b: (x * _relu(a(x)) + x.square() * _relu(b(x))) / 2 + x,
+        lambda x, a, b: (x * relu(a(x)) + x.square() * relu(b(x))) / 2 + x,
     ),
 }
 

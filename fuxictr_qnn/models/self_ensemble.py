@@ -9,9 +9,6 @@ from torch import Tensor, nn
 
 from fuxictr_qnn.layers import SelfEnsembleLoss
 
-# The constructor parameters that switch it on, for any model.
-SELF_ENSEMBLE_KEYS = ("self_ensemble", "consistency", "consistency_weight")
-
 # What a model may not define itself, because the self-ensemble loss has to.
 _OWN_LOSS = ("add_loss", "compute_loss", "train_step")
 

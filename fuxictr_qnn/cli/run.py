@@ -127,6 +127,6 @@ def _best_possible(loaded: list[Loaded]) -> dict[str, float] | None:
     generator = next(iter(datasets.values())).generator
     if len(datasets) > 1 or not generator:
         return None
-    from fuxictr_qnn.data.simulation import best_possible
+    from fuxictr_qnn.data.simulated.simulation import best_possible
 
     return best_possible(generator)

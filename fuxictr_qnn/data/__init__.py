@@ -1,12 +1,13 @@
 """From a file on disk to a batch."""
 
-from fuxictr_qnn.data.build import BuiltDataset, build_dataset
-from fuxictr_qnn.data.encoded import open_encoded
+from fuxictr_qnn.data.building.build import build_dataset
+from fuxictr_qnn.data.dataset import BuiltDataset
+from fuxictr_qnn.data.encoded.folder import open_encoded
 from fuxictr_qnn.data.feature_map import load_feature_map
-from fuxictr_qnn.data.inputs import find_raw_files
 from fuxictr_qnn.data.lookup import find_build
+from fuxictr_qnn.data.open import open_dataset
 from fuxictr_qnn.data.places import Places
-from fuxictr_qnn.data.prepare import prepare
+from fuxictr_qnn.data.raw.inputs import find_raw_files
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec, LabelSpec
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
     "find_raw_files",
     "load_feature_map",
     "open_encoded",
-    "prepare",
+    "open_dataset",
 ]
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-from fuxictr_qnn.data.item_table import FILE_NAME as ITEM_TABLE
-from fuxictr_qnn.data.item_table import read_arrays
+from fuxictr_qnn.data.items.table import FILE_NAME as ITEM_TABLE
+from fuxictr_qnn.data.items.table import read_arrays
 from fuxictr_qnn.data.spec import ITEM_HISTORY, ITEM_KEY, ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.vocabulary import Vocabulary
 from fuxictr_qnn.errors import RequestError, nearest

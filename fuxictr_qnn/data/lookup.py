@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fuxictr_qnn.data.build import is_complete
-from fuxictr_qnn.data.encoded import described_feature_map, open_encoded
+from fuxictr_qnn.data.building.build import is_complete
+from fuxictr_qnn.data.encoded.folder import find_encoded
 from fuxictr_qnn.data.fingerprint import ContentHashes, fingerprint
-from fuxictr_qnn.data.inputs import Inputs
 from fuxictr_qnn.data.places import Places, user_cache
-from fuxictr_qnn.data.simulation import find_simulated
+from fuxictr_qnn.data.raw.inputs import Inputs
+from fuxictr_qnn.data.simulated.simulation import find_simulated
 from fuxictr_qnn.data.spec import DatasetSpec
 
 
@@ -26,11 +26,8 @@ def find_build(spec: DatasetSpec, places: Places) -> Path | None:
         if found is None:
             return None
         spec = found
-    if not spec.feature_cols:
-        return open_encoded(spec, places).feature_map
-    if not spec.rebuild_dataset:
-        described = described_feature_map(spec, places)
-        return described if described.is_file() else None
+    if not spec.feature_cols or not spec.rebuild_dataset:
+        return find_encoded(spec, places)
     inputs = Inputs.find(spec, places)
     roots = [places.build_dir] if places.build_dir else [places.data_root, user_cache()]
     for root in roots:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fuxictr_qnn.data import BuiltDataset, MemoryLoader, Places, load_feature_map, prepare
+from fuxictr_qnn.data import BuiltDataset, MemoryLoader, Places, load_feature_map, open_dataset
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
 from fuxictr_qnn.training.evaluation import evaluate, metrics_of, score
@@ -68,7 +68,7 @@ def run_seed(
     gpu = choose_gpu(gpu)
     keep_freed_memory()
     folder.check_state(resume, force)
-    built = prepare(experiment.dataset, places, task=experiment.fit.task, log=logger.info)
+    built = open_dataset(experiment.dataset, places, task=experiment.fit.task, log=logger.info)
     for warning in built.warnings:
         logger.warning(warning)
     if (complete := _complete_run(folder, built, force)) is not None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fuxictr_qnn.cli import main
-from fuxictr_qnn.data.simulation import best_possible
+from fuxictr_qnn.data.simulated.simulation import best_possible
 
 
 def test_run_alone_trains_qnnalpha_on_simulated_data(tmp_path, monkeypatch, capsys):

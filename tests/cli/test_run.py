@@ -284,7 +284,7 @@ class TestFailures:
         def broken(*_, **__):
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr(training, "prepare", broken)
+        monkeypatch.setattr(training, "open_dataset", broken)
         if debug:
             with pytest.raises(ZeroDivisionError):
                 run("--expid", "LR_shop", *debug)
@@ -298,6 +298,6 @@ class TestFailures:
         def interrupted(*_, **__):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(training, "prepare", interrupted)
+        monkeypatch.setattr(training, "open_dataset", interrupted)
         assert run("--expid", "LR_shop") == 130
         assert len(explained(capsys, "--resume").splitlines()) == 1

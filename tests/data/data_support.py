@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 import yaml
 
-from fuxictr_qnn.data import ColumnSpec, DatasetSpec, LabelSpec, Places, prepare
+from fuxictr_qnn.data import ColumnSpec, DatasetSpec, LabelSpec, Places, open_dataset
 from fuxictr_qnn.errors import RequestError
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def refused_and_unchanged(spec: DatasetSpec, places: Places) -> list[str]:
     """The problems; nothing may have been written."""
     before = sorted(places.data_root.rglob("*"))
     with pytest.raises(RequestError) as caught:
-        prepare(spec, places, log=quiet)
+        open_dataset(spec, places, log=quiet)
     assert sorted(places.data_root.rglob("*")) == before
     return caught.value.problems
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from data_support import SMALL, make_spec, quiet, small_spec, write_small
 
-from fuxictr_qnn.data import MemoryLoader, Places, build_dataset, load_feature_map, prepare
+from fuxictr_qnn.data import MemoryLoader, Places, build_dataset, load_feature_map, open_dataset
 from fuxictr_qnn.errors import RequestError
 
 
@@ -276,7 +276,7 @@ def test_encoded_data_that_is_not_there(tmp_path):
         {"label_col": {"name": "y"}, "data_root": "d", "data_format": "npz", "train_data": "d/far/train"},
     )
     with pytest.raises(RequestError) as caught:
-        prepare(spec, Places(data_root=tmp_path), log=quiet)
+        open_dataset(spec, Places(data_root=tmp_path), log=quiet)
     data, feature_map = caught.value.problems
     assert data.startswith("train_data: 'd/far/train'") and feature_map.startswith(
         "feature_map.json of encoded data"
@@ -303,7 +303,7 @@ def test_encoded_data_that_is_not_described(tmp_path):
     config = {"rebuild_dataset": False, "feature_cols": columns, "label_col": {"name": "y"}}
     spec = make_spec("far", {**config, "data_format": "parquet", "train_data": "x.parquet"})
     with pytest.raises(RequestError) as caught:
-        prepare(spec, Places(data_root=tmp_path), log=quiet)
+        open_dataset(spec, Places(data_root=tmp_path), log=quiet)
     assert caught.value.problems == [
         "far: rebuild_dataset: false needs vocab_size of column 'item'",
         "far: rebuild_dataset: false needs max_len of column 'seen'",

@@ -16,8 +16,9 @@ import polars as pl
 import pytest
 from data_support import SMALL, make_spec, quiet, small_frame, small_spec, write_small
 
-from fuxictr_qnn.data import build_dataset, find_build, reading
-from fuxictr_qnn.data.build import is_complete
+from fuxictr_qnn.data import build_dataset, find_build
+from fuxictr_qnn.data.building.build import is_complete
+from fuxictr_qnn.data.raw import reading
 
 
 def contents(folder: Path) -> dict[str, bytes]:

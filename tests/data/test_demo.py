@@ -8,8 +8,9 @@ import pytest
 from data_support import config_of, make_spec, quiet
 from sklearn.metrics import log_loss, roc_auc_score
 
-from fuxictr_qnn.data import Places, demo, find_build, prepare
-from fuxictr_qnn.data.simulation import best_possible
+from fuxictr_qnn.data import Places, find_build, open_dataset
+from fuxictr_qnn.data.simulated import demo
+from fuxictr_qnn.data.simulated.simulation import best_possible
 
 
 @pytest.fixture(scope="module")
@@ -21,34 +22,34 @@ def test_is_written_and_built_on_first_use(tmp_path, spec):
     places = Places(data_root=tmp_path / "data")
     assert find_build(spec, places) is None
     messages: list[str] = []
-    built = prepare(spec, places, log=messages.append)
+    built = open_dataset(spec, places, log=messages.append)
     assert "simulating" in messages[0] and built.facts["rows"] == demo.ROWS
     for split in demo.ROWS:
         written = pl.read_csv(tmp_path / "data" / "demo" / f"{split}.csv")
         probability = pl.read_parquet(tmp_path / "data" / "demo" / f"{split}_probability.parquet")
         assert np.array_equal(written.to_numpy(), demo.simulate(split).frame.to_numpy())
         assert np.array_equal(probability["probability"], demo.simulate(split).probability)
-    again = prepare(spec, places, log=messages.append)
+    again = open_dataset(spec, places, log=messages.append)
     assert again.reused and len(messages) == 2
     assert find_build(spec, places) == built.feature_map
 
 
 def test_a_split_set_to_null_stays_out(tmp_path, spec):
-    built = prepare(spec.model_copy(update={"test_data": None}), Places(data_root=tmp_path), log=quiet)
+    built = open_dataset(spec.model_copy(update={"test_data": None}), Places(data_root=tmp_path), log=quiet)
     assert built.test is None and built.train is not None
 
 
 def test_damaged_files_are_written_anew(tmp_path, spec):
     places = Places(data_root=tmp_path)
-    first = prepare(spec, places, log=quiet)
+    first = open_dataset(spec, places, log=quiet)
     (tmp_path / "demo" / "train.csv").write_text("click\n1\n")
-    assert prepare(spec, places, log=quiet).fingerprint == first.fingerprint
+    assert open_dataset(spec, places, log=quiet).fingerprint == first.fingerprint
 
 
 def test_goes_to_the_cache_where_the_data_root_cannot_be_written(tmp_path, spec, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "data").mkdir(mode=0o555)
-    built = prepare(spec, Places(data_root=tmp_path / "data"), log=quiet)
+    built = open_dataset(spec, Places(data_root=tmp_path / "data"), log=quiet)
     assert built.folder.parent == tmp_path / "cache" / "fuxictr_qnn" / "demo"
 
 

@@ -22,7 +22,7 @@ from data_support import (
     write_items,
 )
 
-from fuxictr_qnn.data import MemoryLoader, Places, find_build, load_feature_map, prepare
+from fuxictr_qnn.data import MemoryLoader, Places, find_build, load_feature_map, open_dataset
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.training.run_folder import RunFolder
 
@@ -30,7 +30,7 @@ LEVEL = {"dtype": "int", "type": "categorical", "source": "item", "vocab_size": 
 
 
 def opened(spec, places):
-    built = prepare(spec, places, log=quiet)
+    built = open_dataset(spec, places, log=quiet)
     return built, load_feature_map(built.feature_map, spec, EVERYTHING)
 
 
@@ -192,19 +192,19 @@ def test_embedding_dim_stands_in_for_pretrain_dim(tmp_path):
 def test_the_fingerprint_covers_the_table_and_the_features(tmp_path):
     places = write_items(tmp_path)
     assert find_build(items_spec(), places) is None
-    first = prepare(items_spec(), places, log=quiet)
+    first = open_dataset(items_spec(), places, log=quiet)
     assert find_build(items_spec(), places) == first.feature_map
-    assert prepare(items_spec(), places, log=quiet).fingerprint == first.fingerprint
+    assert open_dataset(items_spec(), places, log=quiet).fingerprint == first.fingerprint
     changed = item_info().with_columns(pl.col("vector").list.eval(pl.element() * 2))
     write_items(tmp_path, item_info=changed)
-    second = prepare(items_spec(), places, log=quiet)
+    second = open_dataset(items_spec(), places, log=quiet)
     assert second.fingerprint != first.fingerprint and second.folder != first.folder
     assert load_feature_map(first.feature_map, items_spec(), EVERYTHING).item_table["vector"][1, 0] == 0.5
     assert load_feature_map(second.feature_map, items_spec(), EVERYTHING).item_table["vector"][1, 0] == 1.0
 
 
 def test_the_run_folder_keeps_the_table(tmp_path):
-    built = prepare(items_spec(), write_items(tmp_path), log=quiet)
+    built = open_dataset(items_spec(), write_items(tmp_path), log=quiet)
     run = RunFolder(tmp_path / "runs", SimpleNamespace(expid="E", digest="0"), seed=1)
     run.path.mkdir(parents=True)
     run.link_features(built.folder)
@@ -218,7 +218,7 @@ def choice(**keys):
 
 
 def test_features_in_use(tmp_path):
-    built = prepare(items_spec(), write_items(tmp_path), log=quiet)
+    built = open_dataset(items_spec(), write_items(tmp_path), log=quiet)
 
     def using(*names):
         return load_feature_map(built.feature_map, items_spec(), choice(use_features=list(names)))
@@ -240,7 +240,7 @@ def test_ml1m_next(test_data: Path, tmp_path):
     spec = make_spec(
         "ml1m_next", {**config_of("ml1m_next"), "train_data": "valid.parquet", "test_data": None}
     )
-    built = prepare(spec, Places(data_root=test_data, build_dir=tmp_path), log=quiet)
+    built = open_dataset(spec, Places(data_root=test_data, build_dir=tmp_path), log=quiet)
     assert built.warnings == []
     feature_map = load_feature_map(built.feature_map, spec, EVERYTHING)
     shapes = {name: tuple(values.shape) for name, values in feature_map.item_table.items()}

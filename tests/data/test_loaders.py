@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from data_support import EVERYTHING, make_spec, quiet, small_spec, write_small
 
-from fuxictr_qnn.data import MemoryLoader, Places, build_dataset, load_feature_map, prepare
+from fuxictr_qnn.data import MemoryLoader, Places, build_dataset, load_feature_map, open_dataset
 
 COLUMNS = {"user", "item", "price", "label"}
 
@@ -170,14 +172,14 @@ def test_encoded_data(tmp_path, built, kind, suffix):
             "label_col": {"name": "label"},
         },
     )
-    opened = prepare(spec, places, log=quiet)
+    opened = open_dataset(spec, places, log=quiet)
     feature_map = load_feature_map(opened.feature_map, spec, EVERYTHING)
     loader = MemoryLoader(feature_map, opened.train, split="train", batch_size=64)
     assert loader.num_blocks == (2 if kind == "parts" else 1)
     expected = MemoryLoader(feature_map, built.train, split="train", batch_size=64)
     for ours, theirs in zip(loader, expected, strict=True):
         assert all(torch.equal(ours[name], theirs[name]) for name in COLUMNS)
-    assert prepare(spec, places, log=quiet).fingerprint == opened.fingerprint
+    assert open_dataset(spec, places, log=quiet).fingerprint == opened.fingerprint
 
 
 def test_encoded_data_described_by_vocab_sizes(tmp_path, built):
@@ -187,7 +189,7 @@ def test_encoded_data_described_by_vocab_sizes(tmp_path, built):
     paths = {f"{split}_data": f"old/small/{split}.parquet" for split in ("train", "valid")}
     config = {"data_format": "parquet", "rebuild_dataset": False, "feature_cols": columns, **paths}
     spec = make_spec("small", {**config, "label_col": {"name": "label"}})
-    opened = prepare(spec, places, log=quiet)
+    opened = open_dataset(spec, places, log=quiet)
     assert opened.test is None
     feature_map = load_feature_map(opened.feature_map, spec, EVERYTHING)
     assert feature_map.features["item"] == {
@@ -195,3 +197,20 @@ def test_encoded_data_described_by_vocab_sizes(tmp_path, built):
     }  # fmt: skip
     assert feature_map.features["user"]["vocab_size"] == 50 and feature_map.total_features == 51
     assert len(list(MemoryLoader(feature_map, opened.valid, split="valid", batch_size=20))) == 3
+
+
+def test_a_copy_of_encoded_data_is_the_same_data(tmp_path, built):
+    """Its times of change do not count, or nobody could go on with a run on another machine."""
+    places = encoded_folder(tmp_path, built, "parquet")
+    columns = [{"name": "item", "vocab_size": 50}]
+    paths = {f"{split}_data": f"old/small/{split}.parquet" for split in ("train", "valid")}
+    config = {"data_format": "parquet", "rebuild_dataset": False, "feature_cols": columns, **paths}
+    spec = make_spec("small", {**config, "label_col": {"name": "label"}})
+    first = open_dataset(spec, places, log=quiet)
+    folder = tmp_path / "old" / "small"
+    os.utime(folder / "train.parquet", (1, 1))
+    assert open_dataset(spec, places, log=quiet).fingerprint == first.fingerprint
+    shutil.copyfile(
+        tmp_path / "old" / "small" / "valid.parquet", tmp_path / "old" / "small" / "train.parquet"
+    )
+    assert open_dataset(spec, places, log=quiet).fingerprint != first.fingerprint

@@ -11,8 +11,9 @@ from data_support import EVERYTHING, config_of, make_spec
 from scipy.stats import poisson
 from sklearn.metrics import log_loss, roc_auc_score
 
-from fuxictr_qnn.data import MemoryLoader, Places, find_build, load_feature_map, planted_interest, prepare
-from fuxictr_qnn.data.simulation import best_possible
+from fuxictr_qnn.data import MemoryLoader, Places, find_build, load_feature_map, open_dataset
+from fuxictr_qnn.data.simulated import planted_interest
+from fuxictr_qnn.data.simulated.simulation import best_possible
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +36,10 @@ def test_is_written_on_first_use_and_valid(tmp_path, spec):
     places = Places(data_root=tmp_path)
     assert find_build(spec, places) is None
     messages: list[str] = []
-    built = prepare(spec, places, log=messages.append)
+    built = open_dataset(spec, places, log=messages.append)
     assert len(messages) == 1 and "simulating" in messages[0] and built.warnings == []
     assert find_build(spec, places) == built.feature_map
-    assert prepare(spec, places, log=messages.append).fingerprint == built.fingerprint
+    assert open_dataset(spec, places, log=messages.append).fingerprint == built.fingerprint
     assert len(messages) == 1
 
     feature_map = load_feature_map(built.feature_map, spec, EVERYTHING)

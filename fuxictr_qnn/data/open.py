@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from fuxictr_qnn.data.build import BuiltDataset, Log, build_dataset
-from fuxictr_qnn.data.encoded import open_encoded
+from fuxictr_qnn.data.building.build import build_dataset
+from fuxictr_qnn.data.dataset import BuiltDataset, Log
+from fuxictr_qnn.data.encoded.folder import open_encoded
 from fuxictr_qnn.data.places import Places
-from fuxictr_qnn.data.simulation import write_simulated
+from fuxictr_qnn.data.simulated.simulation import write_simulated
 from fuxictr_qnn.data.spec import DatasetSpec
 
 
-def prepare(
+def open_dataset(
     spec: DatasetSpec, places: Places, log: Log = print, *, task: str = "binary_classification"
 ) -> BuiltDataset:
     """Simulate, build, reuse or open the dataset that a config describes.

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from fuxictr_qnn.data.encoding import Encoder, Scaler, make_encoder
+from fuxictr_qnn.data.building.encoding import Encoder, Scaler, make_encoder
+from fuxictr_qnn.data.building.survey import Survey
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
-from fuxictr_qnn.data.survey import Survey
 from fuxictr_qnn.data.vocabulary import Vocabulary, pretrained_keys
 from fuxictr_qnn.errors import RequestError
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fuxictr_qnn.data.build import Log
+from fuxictr_qnn.data.dataset import Log
 from fuxictr_qnn.data.places import Places, user_cache
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, RunError
@@ -38,7 +38,7 @@ class Impressions:
 
 def generator(name: str) -> Any:
     """The module behind the dataset key `generator`; imported only where it is needed."""
-    return importlib.import_module(f"fuxictr_qnn.data.{name}")
+    return importlib.import_module(f"fuxictr_qnn.data.simulated.{name}")
 
 
 def parquet(frame: pl.DataFrame) -> bytes:

@@ -16,8 +16,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fuxictr_qnn.data.encoding import as_lists
-from fuxictr_qnn.data.item_columns import Misfit, encode, id_problems, some
+from fuxictr_qnn.data.building.encoding import as_lists
+from fuxictr_qnn.data.items.columns import Misfit, encode, id_problems, some
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.spec import ITEM_KEY, DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest

@@ -29,7 +29,7 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from fuxictr_qnn.data.simulation import Impressions, parquet
+from fuxictr_qnn.data.simulated.simulation import Impressions, parquet
 
 VERSION = 1  # raise it with every change of what is simulated
 LABEL = "label"

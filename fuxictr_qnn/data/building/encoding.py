@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fuxictr_qnn.data.preprocessing import Preprocessing
-from fuxictr_qnn.data.reading import RawFiles
+from fuxictr_qnn.data.building.preprocessing import Preprocessing
+from fuxictr_qnn.data.building.survey import Moments, preprocess
+from fuxictr_qnn.data.raw.reading import RawFiles
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
-from fuxictr_qnn.data.survey import Moments, preprocess
 from fuxictr_qnn.data.vocabulary import PAD, Lookup, Vocabulary, split_tokens
 from fuxictr_qnn.errors import RequestError
 

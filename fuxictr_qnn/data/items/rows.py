@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fuxictr_qnn.data.item_columns import some
+from fuxictr_qnn.data.items.columns import some
 from fuxictr_qnn.data.spec import ITEM_HISTORY, ITEM_KEY, DatasetSpec
 from fuxictr_qnn.errors import nearest
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from fuxictr_qnn.data.preprocessing import Preprocessing
-from fuxictr_qnn.data.reading import Block, RawFiles
+from fuxictr_qnn.data.building.preprocessing import Preprocessing
+from fuxictr_qnn.data.raw.reading import Block, RawFiles
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.vocabulary import Counts, split_tokens
 from fuxictr_qnn.errors import RequestError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,19 +11,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fuxictr_qnn.data.build import BuiltDataset
 from fuxictr_qnn.data.checks import check_config
+from fuxictr_qnn.data.dataset import BuiltDataset
 from fuxictr_qnn.data.feature_map import describe
 from fuxictr_qnn.data.fingerprint import ContentHashes, fingerprint
-from fuxictr_qnn.data.inputs import SUFFIX
-from fuxictr_qnn.data.item_rows import row_problems
-from fuxictr_qnn.data.item_table import FILE_NAME, ItemTable, find_item_files, read_item_table
+from fuxictr_qnn.data.items.rows import row_problems
+from fuxictr_qnn.data.items.table import FILE_NAME, ItemTable, find_item_files, read_item_table
 from fuxictr_qnn.data.loaders.storage import data_files
 from fuxictr_qnn.data.places import Places
+from fuxictr_qnn.data.raw.inputs import SUFFIX
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.data.vocabulary import Vocabulary
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.files import write_json
+
+NOTES = "notes.json"  # beside the item table: what had to be changed to read it
 
 
 def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
@@ -49,16 +52,16 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
     if problems:
         raise RequestError(problems)
     splits = {split: path for split, path in found.items() if path}
-    items = _read_items(spec, splits, item_files)
-    stamps = {split: _stamps(path) for split, path in splits.items()}
+    hashes = ContentHashes(places.build_root(spec.dataset_id))
+    contents = _contents(hashes, splits, item_files)
     if feature_map is None:
-        contents = _item_contents(spec, places, item_files)
-        stamps |= contents
         feature_map = _described(spec, places, contents)
         if not feature_map.is_file():
-            _write_feature_map(spec, feature_map, items)
+            _describe(spec, feature_map, splits, item_files)
     else:
-        stamps["feature_map"] = _stamps(feature_map)
+        _read_items(spec, splits, item_files)
+        contents["feature_map"] = [hashes.of(feature_map)]
+    hashes.save()
     return BuiltDataset(
         dataset_id=spec.dataset_id,
         folder=feature_map.parent,
@@ -66,10 +69,10 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
         train=found.get("train"),
         valid=found.get("valid"),
         test=found.get("test"),
-        fingerprint=fingerprint(spec, stamps),
+        fingerprint=fingerprint(spec, contents),
         reused=True,
         seconds=time.perf_counter() - started,
-        warnings=items.notes if items else [],
+        warnings=_notes(feature_map.parent),
     )
 
 
@@ -160,13 +163,22 @@ def _undescribed(spec: DatasetSpec) -> list[str]:
     return problems
 
 
-def described_feature_map(spec: DatasetSpec, places: Places) -> Path:
-    """Where the feature map goes that is made from feature_cols; named by its config and item table.
+def find_encoded(spec: DatasetSpec, places: Places) -> Path | None:
+    """The feature map that `open_encoded` would use, None where it is not made yet. Writes nothing.
 
     Raises:
-        RequestError: the files of the item table are missing.
+        RequestError: data, feature_map.json or files of the item table are missing.
     """
-    return _described(spec, places, _item_contents(spec, places, find_item_files(spec, places)))
+    problems: list[str] = []
+    splits = {split: _find_data(split, spec, places, problems) for split in spec.split_paths}
+    came_along = None if spec.feature_cols else _find_feature_map(spec, places, problems)
+    if problems:
+        raise RequestError(problems)
+    if came_along:
+        return came_along
+    hashes = ContentHashes(places.build_root(spec.dataset_id))
+    described = _described(spec, places, _contents(hashes, splits, find_item_files(spec, places)))
+    return described if described.is_file() else None
 
 
 def _described(spec: DatasetSpec, places: Places, contents: dict[str, list[str]]) -> Path:
@@ -174,15 +186,21 @@ def _described(spec: DatasetSpec, places: Places, contents: dict[str, list[str]]
     return places.build_root(spec.dataset_id) / name / "feature_map.json"
 
 
-def _item_contents(spec: DatasetSpec, places: Places, files: dict[str, Path]) -> dict[str, list[str]]:
-    hashes = ContentHashes(places.build_root(spec.dataset_id))
-    return {key: [hashes.of(file)] for key, file in files.items()}
+def _contents(
+    hashes: ContentHashes, splits: dict[str, Path], item_files: dict[str, Path]
+) -> dict[str, list[str]]:
+    """Of all files; not their times, so that a copy of the data is the same data."""
+    files = {split: data_files(path) for split, path in splits.items()}
+    files |= {key: [file] for key, file in item_files.items()}
+    return {key: [hashes.of(file) for file in some] for key, some in files.items()}
 
 
-def _write_feature_map(spec: DatasetSpec, path: Path, items: ItemTable | None) -> None:
-    """The feature map comes last: where it is, the item table is complete."""
+def _describe(spec: DatasetSpec, path: Path, splits: dict[str, Path], item_files: dict[str, Path]) -> None:
+    """Check rows and items and keep what was found; the feature map comes last: where it is, all is there."""
+    items = _read_items(spec, splits, item_files)
     if items is not None:
         items.write(path.parent / FILE_NAME)
+        write_json(path.parent / NOTES, items.notes)
     vocabularies: dict[str, Vocabulary] = {}
     for column in spec.active_columns:
         if column.vocab_size is not None:
@@ -195,7 +213,6 @@ def _write_feature_map(spec: DatasetSpec, path: Path, items: ItemTable | None) -
     write_json(path, describe(spec, vocabularies, max_len), indent=4)
 
 
-def _stamps(path: Path) -> list[str]:
-    """Names, sizes and times: encoded data is large and not ours, so it is not hashed."""
-    files = sorted(path.glob("*")) if path.is_dir() else [path]
-    return [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+def _notes(folder: Path) -> list[str]:
+    file = folder / NOTES
+    return json.loads(file.read_text()) if file.is_file() else []

@@ -9,55 +9,25 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fuxictr_qnn.data.building.encoding import encode_split
+from fuxictr_qnn.data.building.fitting import Fitted, fit
+from fuxictr_qnn.data.building.preprocessing import Preprocessing
+from fuxictr_qnn.data.building.survey import Survey, survey
 from fuxictr_qnn.data.checks import check_config, check_types
-from fuxictr_qnn.data.encoding import encode_split
+from fuxictr_qnn.data.dataset import SPLITS, BuiltDataset, Log
 from fuxictr_qnn.data.feature_map import describe, pretrained_name
 from fuxictr_qnn.data.fingerprint import PATHS, ContentHashes, fingerprint
-from fuxictr_qnn.data.fitting import Fitted, fit
-from fuxictr_qnn.data.inputs import Inputs
 from fuxictr_qnn.data.places import Places
-from fuxictr_qnn.data.preprocessing import Preprocessing
-from fuxictr_qnn.data.reading import RawFiles
+from fuxictr_qnn.data.raw.inputs import Inputs
+from fuxictr_qnn.data.raw.reading import RawFiles
 from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.data.survey import Survey, survey
 from fuxictr_qnn.data.vocabulary import write_vocabularies
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import lock_if_free, locked, new_folder, publish_folder, write_json
-
-Log = Callable[[str], None]
-SPLITS = ("train", "valid", "test")
-
-
-@dataclass(frozen=True)
-class BuiltDataset:
-    """An encoded dataset on disk.
-
-    Attributes:
-        folder: holds feature_map.json and, if it was built here, everything else.
-        train, valid, test: encoded data, a file or a folder of part files; None where there is none.
-        fingerprint: of the config and the input files; names the build.
-        reused: whether the build was there before.
-        seconds: time to build, or to check the existing build.
-        warnings: sentences to show loudly.
-        facts: rows and positive rate per split, time of the build ... (build.json).
-    """
-
-    dataset_id: str
-    folder: Path
-    feature_map: Path
-    train: Path | None
-    valid: Path | None
-    test: Path | None
-    fingerprint: str
-    reused: bool
-    seconds: float
-    warnings: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def build_dataset(

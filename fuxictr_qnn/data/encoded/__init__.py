@@ -1,0 +1,1 @@
+"""Datasets that somebody else has encoded."""

@@ -1,0 +1,1 @@
+"""Raw files: which they are, and their rows."""

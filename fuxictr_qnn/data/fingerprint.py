@@ -12,10 +12,11 @@ from typing import Any
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.files import write_json
 
-FORMAT_VERSION = 1  # raise it whenever the same input would be built differently
+FORMAT_VERSION = 2  # raise it whenever the same input would be built differently, or a default changes
 CACHE_NAME = "content-hashes.json"
 PATHS = {"source", "data_root", "train_data", "valid_data", "test_data", "item_info", "item_features"}
-NOT_IN_BUILD = PATHS | {"group_id", "options", "rebuild_dataset"}
+FACTS = {"origin", "expected"}  # about the data; they decide nothing
+NOT_IN_BUILD = PATHS | FACTS | {"group_id", "rebuild_dataset"}
 
 
 class ContentHashes:
@@ -60,7 +61,7 @@ def fingerprint(spec: DatasetSpec, contents: dict[str, list[str]]) -> str:
     Args:
         contents: hashes of the files of each split, of pretrained embeddings and of item tables.
     """
-    config = spec.model_dump(mode="json", exclude=NOT_IN_BUILD)
+    config = spec.model_dump(mode="json", exclude=NOT_IN_BUILD, exclude_defaults=True)
     parts = {
         "format": FORMAT_VERSION,
         "config": config,

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fuxictr_qnn.data.origin import Expected, Origin
+
 ITEM_KEY = "item_id"  # the column that names a row's item; the item table is joined by it
 ITEM_HISTORY = "item_seq"  # the column that lists the items of a row's history
 
@@ -86,6 +88,8 @@ class DatasetSpec(BaseModel):
     feature_cols: list[ColumnSpec] = []
     label_col: list[LabelSpec] = []
     group_id: str | None = None
+    origin: Origin | None = None
+    expected: Expected | None = None
 
     @property
     def active_columns(self) -> list[ColumnSpec]:

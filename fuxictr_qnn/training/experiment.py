@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import NotRequired, TypedDict  # pydantic reads the standard one from Python 3.12 on
 
-from fuxictr_qnn.data.fingerprint import PATHS
+from fuxictr_qnn.data.fingerprint import FACTS, PATHS
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.training.settings import FitSettings
 
@@ -58,8 +58,11 @@ class Experiment(BaseModel):
     def digest(self) -> str:
         """Eight hex digits of the resolved model and dataset config: names the run folder.
 
-        Paths are left out: which data was used is the data fingerprint's to say.
+        Paths are left out: which data was used is the data fingerprint's to say. So are defaults: a new
+        key that changes nothing leaves the names of old runs as they are.
         """
-        settings = self.model_dump(mode="json", exclude={"expid": True, "dataset": PATHS})
+        settings = self.model_dump(
+            mode="json", exclude={"expid": True, "dataset": PATHS | FACTS}, exclude_defaults=True
+        )
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -26,6 +26,7 @@ import polars as pl
 import torch
 import yaml
 
+from fuxictr_qnn.data.fingerprint import FACTS
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import is_writable, lock_if_free, write_bytes, write_json, write_text
 from fuxictr_qnn.training.evaluation import Scores
@@ -104,7 +105,7 @@ class RunFolder:
 
     def write_config(self, experiment: Experiment, seed: int, data_fingerprint: str) -> None:
         config = {
-            "experiment": experiment.model_dump(mode="json"),
+            "experiment": experiment.model_dump(mode="json", exclude={"dataset": FACTS}),
             "seed": seed,
             "data_fingerprint": data_fingerprint,
         }

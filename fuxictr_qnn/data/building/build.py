@@ -20,7 +20,7 @@ from fuxictr_qnn.data.building.survey import Survey, survey
 from fuxictr_qnn.data.checks import check_config, check_types
 from fuxictr_qnn.data.dataset import SPLITS, BuiltDataset, Log
 from fuxictr_qnn.data.feature_map import describe, pretrained_name
-from fuxictr_qnn.data.fingerprint import PATHS, ContentHashes, fingerprint
+from fuxictr_qnn.data.fingerprint import FACTS, PATHS, ContentHashes, fingerprint
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.raw.inputs import Inputs
 from fuxictr_qnn.data.raw.reading import RawFiles
@@ -161,7 +161,7 @@ def _write_descriptions(job: _Job, preprocessing: Preprocessing, fitted: Fitted)
     write_vocabularies(job.temporary / "feature_vocab.json", fitted.stored_vocabularies())
     feature_map = describe(job.spec, fitted.vocabularies, fitted.max_len)
     write_json(job.temporary / "feature_map.json", feature_map, indent=4)
-    dataset = job.spec.model_dump(mode="json", exclude=PATHS)
+    dataset = job.spec.model_dump(mode="json", exclude=PATHS | FACTS)
     types = {name: str(dtype) for name, dtype in preprocessing.outputs.items()}
     write_json(job.temporary / "preprocessing.json", {"dataset": dataset, "types": types, **fitted.state()})
 

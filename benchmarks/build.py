@@ -1,10 +1,16 @@
-"""Building Frappe and passing over its training rows: FuxiCTR beside this package, in one run.
+"""Building a dataset and passing over its training rows: FuxiCTR beside this package, in one run.
 
     python benchmarks/build.py [--data-root DIR] [--repeats 3]
+    python benchmarks/build.py --criteo-like 5000000 [--fuxictr-rows 100000 300000] [--folder DIR]
 
-DIR/frappe_x1/ holds the three CSV files. All sides are timed after imports, the passes after the
+Frappe: DIR/frappe_x1/ holds the three CSV files. All sides are timed after imports, the passes after the
 loaders are made and one pass has warmed them up; of several repeats the fastest counts. FuxiCTR's
 build is timed once: it includes the start of Ray, which each of its builds pays.
+
+Criteo-like: rows as in build_memory.py, each build in a process of its own, timed after imports. FuxiCTR
+builds two smaller numbers of rows; the difference of their times over the difference of their rows is its
+time per row without its start-up. Ours is the whole time over all rows, start-up included, and the same
+quotient for comparison. (FuxiCTR's time per row grows a little with the vocabularies, ours, too.)
 """
 
 from __future__ import annotations
@@ -12,6 +18,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,17 +30,51 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for a run as a script
+
+from benchmarks.build_memory import BUILD, COUNTS, NAMES, run_build, write_dataset  # noqa: E402
+
 DATASET = "frappe_x1"
 BATCH_SIZE = 4096
+
+FUXICTR_BUILD = """
+import json, logging, resource, sys, time
+from pathlib import Path
+from fuxictr.datasets.criteo import CustomizedFeatureProcessor
+from fuxictr.preprocess import build_dataset
+logging.disable(logging.INFO)
+root = Path(sys.argv[2])
+params = json.loads(sys.argv[1])
+params["data_root"] = str(root / "fuxictr")
+params["label_col"] = [{"name": "label", "dtype": "float"}]
+defaults = {"active": True, "dtype": "str", "type": "categorical"}
+params["feature_cols"] = [{**defaults, **column} for column in params["feature_cols"]]
+for key in ("train_data", "test_data"):
+    params[key] = str(root / "simulated" / params[key])
+params["data_format"] = "csv"
+started = time.perf_counter()
+build_dataset(CustomizedFeatureProcessor(**params), **params)
+seconds = time.perf_counter() - started
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"peak": peak, "seconds": seconds}))
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--criteo-like", type=int, metavar="ROWS", help="build so many simulated rows instead"
+    )
+    parser.add_argument("--fuxictr-rows", type=int, nargs=2, default=[100_000, 300_000], metavar="ROWS")
+    parser.add_argument("--folder", type=Path, help="for the temporary files; default: the system's")
     args = parser.parse_args()
     # Ray's workers give way to other processes; without this a busy machine would slow one side only.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    if args.criteo_like:
+        criteo_like(args.criteo_like, sorted(args.fuxictr_rows), args.folder)
+        return
     config = yaml.safe_load((Path(__file__).parents[1] / "data_configs" / f"{DATASET}.yaml").read_text())[
         DATASET
     ]
@@ -41,6 +82,44 @@ def main() -> None:
         ours = measure_ours(config, args.data_root, Path(scratch), args.repeats)
         theirs = measure_fuxictr(config, args.data_root, Path(scratch), args.repeats)
     report(ours, theirs)
+
+
+def criteo_like(rows: int, fewer: list[int], folder: Path | None) -> None:
+    """Build `rows` of them with this package, and two smaller numbers of rows with both; print the table."""
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for count in sorted({rows, *fewer}):
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            write_dataset(Path(scratch), count)
+            found["fuxictr_qnn", count] = run_build(BUILD, Path(scratch))
+            if count in fewer:
+                found["FuxiCTR", count] = run_build(FUXICTR_BUILD, Path(scratch))
+    fields = len(COUNTS) + len(NAMES)
+    table = Table(title=f"Building rows of {fields} fields on {os.cpu_count()} CPU cores")
+    for heading in ("", "rows", "seconds", "rows / s", "peak memory"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for (name, count), values in sorted(found.items()):
+        seconds, peak = values["seconds"], values["peak"]
+        speed = f"{count / seconds:,.0f}"
+        table.add_row(name, f"{count:,}", f"{seconds:.1f}", speed, f"{peak / 1e9:.2f} GB")
+    Console(width=100).print(table)
+
+    def quotient(name: str) -> float:
+        """Seconds per row, what every build pays taken out."""
+        less, more = (found[name, count]["seconds"] for count in fewer)
+        return (more - less) / (fewer[1] - fewer[0])
+
+    if quotient("FuxiCTR") <= 0:
+        sys.exit("more rows took FuxiCTR less time: use a quiet machine or larger --fuxictr-rows")
+    whole = found["fuxictr_qnn", rows]["seconds"] / rows
+    bound = rows * fields * 4 + 2e9
+    print(f"FuxiCTR      {quotient('FuxiCTR') * 1e6:.1f} microseconds a row, its start-up taken out")
+    print(f"fuxictr_qnn  {whole * 1e6:.1f}, start-up included ({quotient('fuxictr_qnn') * 1e6:.1f} without)")
+    print(f"ratio        {quotient('FuxiCTR') / whole:.1f} times faster per row")
+    print(
+        f"peak memory  {found['fuxictr_qnn', rows]['peak'] / 1e9:.2f} GB of {bound / 1e9:.2f} GB allowed: ",
+        end="",
+    )
+    print("rows x fields x 4 bytes + 2 GB (FuxiCTR's: its main process, without Ray's workers)")
 
 
 def measure_ours(config: dict[str, Any], data_root: Path, scratch: Path, repeats: int) -> dict[str, float]:

@@ -47,13 +47,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="for the temporary files; default: the system's")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
-        root = Path(scratch)
-        (root / "simulated").mkdir()
-        size = write_rows(root / "simulated" / "train.csv", args.rows)
-        write_rows(root / "simulated" / "test.csv", args.rows // 100)
-        command = [sys.executable, "-c", BUILD, json.dumps(dataset()), str(root)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
+        size = write_dataset(Path(scratch), args.rows)
+        found = run_build(BUILD, Path(scratch))
     fields = len(COUNTS) + len(NAMES)
     bound = args.rows * fields * 4 + 2e9
     print(f"{args.rows:,} rows x {fields} fields, {size / 1e9:.2f} GB of CSV -> {found['size'] / 1e9:.2f} GB")
@@ -61,6 +56,22 @@ def main() -> None:
     print(f"peak memory {found['peak'] / 1e9:.2f} GB")
     print(f"bound       {bound / 1e9:.2f} GB: rows x fields x 4 bytes + 2 GB")
     sys.exit(found["peak"] > bound)
+
+
+def write_dataset(root: Path, rows: int) -> int:
+    """The files of `dataset()` below `root`; returns the size of the training file in bytes."""
+    (root / "simulated").mkdir(parents=True)
+    write_rows(root / "simulated" / "test.csv", max(rows // 100, 1))
+    return write_rows(root / "simulated" / "train.csv", rows)
+
+
+def run_build(program: str, root: Path) -> dict[str, float]:
+    """What a program that builds, in a process of its own, prints as JSON."""
+    command = [sys.executable, "-c", program, json.dumps(dataset()), str(root)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr[-3000:])
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def dataset() -> dict[str, Any]:

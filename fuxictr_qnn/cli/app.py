@@ -15,6 +15,7 @@ from fuxictr_qnn.errors import FuxictrError
 COMMANDS = {
     "run": "fuxictr_qnn.cli.run",
     "list": "fuxictr_qnn.cli.list",
+    "data": "fuxictr_qnn.cli.data",
     "doctor": "fuxictr_qnn.cli.doctor",
 }
 

@@ -54,17 +54,17 @@ def _datasets(args: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
 
     rows = list_datasets(args.config, args.pattern)
     return ["dataset", "data", "file"], [
-        [row.dataset_id, _presence(row, args), _shown_path(row.file)] for row in rows
+        [row.dataset_id, presence(row, args.data_root), _shown_path(row.file)] for row in rows
     ]
 
 
-def _presence(row: ListedDataset, args: argparse.Namespace) -> str:
-    """Whether the files that a dataset names are under --data-root or where its paths point."""
+def presence(row: ListedDataset, data_root: Path) -> str:
+    """Whether the files that a dataset names are under the data root or where its paths point."""
     from fuxictr_qnn.data import Places
 
     if row.values.get("generator"):
         return "simulated on first use"
-    places = Places(args.data_root, config_dir=row.file.parent)
+    places = Places(data_root, config_dir=row.file.parent)
     keys = ("train_data", "valid_data", "test_data", "item_info", "item_features")
     paths = [row.values[key] for key in keys if row.values.get(key)]
     found = [path for path in paths if places.find(str(path), row.dataset_id)]

@@ -10,8 +10,8 @@ from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import is_writable
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """--data-root and --build-dir."""
+def add_data_root(parser: argparse.ArgumentParser) -> None:
+    """--data-root."""
     parser.add_argument(
         "--data-root",
         type=Path,
@@ -19,6 +19,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         default=Path(os.environ.get("FUXICTR_DATA", "data")),
         help="raw files are in DIR/<dataset_id>/ (default: $FUXICTR_DATA, else ./data)",
     )
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """--data-root and --build-dir."""
+    add_data_root(parser)
     build_dir = os.environ.get("FUXICTR_BUILDS")
     parser.add_argument(
         "--build-dir",
@@ -49,6 +54,13 @@ def check_gpu(gpu: int | None) -> None:
         from fuxictr_qnn.training.device import choose_gpu
 
         choose_gpu(gpu)
+
+
+def check_ray() -> None:
+    """RequestError unless Ray, which --engine ray needs, is installed."""
+    from fuxictr_qnn.data.building.ray import require_ray
+
+    require_ray()
 
 
 def check_writable(folder: Path, option: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fuxictr_qnn.cli.log import log_to_stdout
-from fuxictr_qnn.cli.options import add_config_options, add_data_options, check_gpu, check_writable
+from fuxictr_qnn.cli.options import add_config_options, add_data_options, check_gpu, check_ray, check_writable
 from fuxictr_qnn.cli.tables import plain_console, results_table
 from fuxictr_qnn.config import DEFAULT_EXPID, EXPECTED_SEED, SEEDS, Loaded, load_experiment
 from fuxictr_qnn.errors import RequestError
@@ -39,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", type=int, metavar="N", help="-1: the CPU (default: a GPU if there is one)")
     parser.add_argument("--amp", choices=["bf16"], help="mixed precision")
     add_data_options(parser)
+    parser.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="what builds the data: this process (default, the fastest on one machine), or FuxiCTR's own "
+        "encoder on the Ray cluster at $RAY_ADDRESS, for raw data that one machine takes too long to encode; "
+        "the build is the same",
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (default: ./runs)"
     )
@@ -84,6 +92,7 @@ def _run_seeds(item: Loaded, args: argparse.Namespace) -> Iterator[RunResult]:
             zoo=args.zoo,
             resume=args.resume,
             force=args.force,
+            engine=args.engine,
         )
 
 
@@ -112,6 +121,8 @@ def _checked(args: argparse.Namespace) -> list[Loaded]:
     problems += [f"--seed {seed}: expected {EXPECTED_SEED}" for seed in args.seed or [] if seed not in SEEDS]
     attempt(check_writable, args.out, "--out")
     attempt(check_gpu, args.gpu)
+    if args.engine == "ray":
+        attempt(check_ray)
     loaded = [attempt(load_experiment, expid, args.config, overrides, args.zoo) for expid in expids]
     last = max((item.seed + (args.seeds or 1) - 1 for item in loaded if item), default=0)
     if last not in SEEDS:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fuxictr_qnn import grammar
 from fuxictr_qnn.config.merging import Setting, Settings
+from fuxictr_qnn.data.checks import split_problems
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import nearest, shown
 from fuxictr_qnn.training.settings import FitSettings
@@ -98,13 +99,15 @@ def check_fit(fit: Settings, dataset: DatasetSpec | None, problems: list[str]) -
 
 
 def check_splits(dataset: DatasetSpec, problems: list[str]) -> None:
-    """Training needs train_data and valid_data, built or encoded."""
-    missing = [key for key in ("train_data", "valid_data") if not getattr(dataset, key)]
+    """Training needs train_data and valid_data, built or encoded, or a valid_size to cut from train_data."""
+    missing = [f"{split}_data" for split in ("train", "valid") if split not in dataset.split_names]
     if missing:
+        cut = "; valid_size cuts it from train_data" if missing == ["valid_data"] else ""
         problems.append(
             f"{dataset.source}, {dataset.dataset_id}: {' and '.join(missing)} must be set: one part of the "
-            "data is trained on, the other decides when to stop"
+            f"data is trained on, the other decides when to stop{cut}"
         )
+    problems += [f"{dataset.source}, {dataset.dataset_id}: {problem}" for problem in split_problems(dataset)]
 
 
 def _value(fit: Settings, key: str) -> Setting:

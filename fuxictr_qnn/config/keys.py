@@ -44,13 +44,12 @@ IGNORED = {
     "workers": "use --workers",
     "data_block_size": "a build streams what does not fit",
     "partition_block_size": "a build streams what does not fit",
-    "streaming": "a build streams what does not fit",
 }
 IGNORED_IN_COLUMNS = {"quote_char": "CSV is read with standard quotes"}
 # Off (null, false, 0) is what published configs say; nobody needs to be told.
-SILENT_IF_OFF = frozenset({"debug_mode", "debug", "pickle_feature_encoder", "use_hdf5", "streaming"})
+SILENT_IF_OFF = frozenset({"debug_mode", "debug", "pickle_feature_encoder", "use_hdf5"})
 # Options that nothing here has: off they mean nothing, on they are unknown keys.
-ONLY_OFF = frozenset({"feature_config", "embedding_dropout", "embedding_hooks", "valid_size", "test_size"})
+ONLY_OFF = frozenset({"feature_config", "embedding_dropout", "embedding_hooks"})
 
 
 def translate(settings: Settings, of_model: Container[str] = ()) -> tuple[Settings, list[str]]:

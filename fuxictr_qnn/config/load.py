@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fuxictr_qnn.config.checks import check_columns, check_feature_use, check_fit, check_splits
+from fuxictr_qnn.config.checks import check_feature_use, check_fit
+from fuxictr_qnn.config.dataset import checked_spec
 from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, OTHER_KEYS, translate
 from fuxictr_qnn.config.merging import Setting, Settings, layers_of, merge, override, parse_overrides
 from fuxictr_qnn.config.model_params import check_model_params
 from fuxictr_qnn.config.problems import validated
 from fuxictr_qnn.config.sources import Entry, find_dataset, read_expids
-from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import constructor_keys, model_class
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
@@ -66,12 +66,8 @@ def load_experiment(
     fit, dataset, features, params = _parts(settings)
 
     seed = _seed(settings, problems)
-    spec = None
-    if "dataset_id" in dataset:
-        check_columns(dataset, problems)
-        spec = validated(DatasetSpec, dataset, problems, source=_dataset_file(settings, entry))
-    if spec is not None:
-        check_splits(spec, problems)
+    known = "dataset_id" in dataset
+    spec = checked_spec(dataset, _dataset_file(settings, entry), problems) if known else None
     check_fit(fit, spec, problems)
     check_feature_use(features, problems)
     model_params = check_model_params(model, cls, params, features, problems, notes) if cls else {}

@@ -17,6 +17,7 @@ __all__ = [
     "LabelSpec",
     "MemoryLoader",
     "Places",
+    "StreamingLoader",
     "build_dataset",
     "find_build",
     "find_raw_files",
@@ -31,4 +32,8 @@ def __getattr__(name: str):
         from fuxictr_qnn.data.loaders.memory import MemoryLoader
 
         return MemoryLoader
+    if name == "StreamingLoader":
+        from fuxictr_qnn.data.loaders.streaming import StreamingLoader
+
+        return StreamingLoader
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

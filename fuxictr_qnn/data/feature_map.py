@@ -24,10 +24,17 @@ class FeatureChoice(Protocol):
     feature_specs: list[dict[str, Any]] | None
 
 
+class Sized(Protocol):
+    """What gives a column its ids: they are below `size`."""
+
+    @property
+    def size(self) -> int: ...
+
+
 def describe(
-    spec: DatasetSpec, vocabularies: dict[str, Vocabulary], max_len: dict[str, int]
+    spec: DatasetSpec, vocabularies: dict[str, Vocabulary | Sized], max_len: dict[str, int]
 ) -> dict[str, Any]:
-    """The contents of feature_map.json."""
+    """The contents of feature_map.json. Of buckets only the `size` counts."""
     features = {
         column.name: _feature(column, vocabularies.get(column.name), max_len.get(column.name, 0))
         for column in spec.active_columns
@@ -53,7 +60,7 @@ def _own_ids(feature: dict[str, Any]) -> int:
     return 0 if "share_embedding" in feature else feature.get("vocab_size", 0)
 
 
-def _feature(column: ColumnSpec, vocabulary: Vocabulary | None, max_len: int) -> dict[str, Any]:
+def _feature(column: ColumnSpec, vocabulary: Vocabulary | Sized | None, max_len: int) -> dict[str, Any]:
     if column.type == "meta":
         return {"type": "meta", **({"max_len": column.max_len} if column.max_len else {})}
     feature: dict[str, Any] = {"source": column.source, "type": column.type}
@@ -98,6 +105,8 @@ def load_feature_map(path: Path, spec: DatasetSpec, choice: FeatureChoice) -> An
 
     num_fields counts the features in use (FuxiCTR counts before it applies use_features).
 
+    `weight_col` is the column of the training batches that weights their rows, or None.
+
     Where the data has an item table, the feature map carries it: `item_table`, a dict from each feature
     of source "item" to a tensor whose row number is the item id (row 0: zeros, the padding), and the
     names of the columns with item ids, `item_key` (B,) and `item_history` (B, S). Features of items are
@@ -132,6 +141,7 @@ def load_feature_map(path: Path, spec: DatasetSpec, choice: FeatureChoice) -> An
             "feature_specs": choice.feature_specs,
         },
     )
+    feature_map.weight_col = spec.weight_col
     feature_map.num_fields = feature_map.get_num_fields()
     for name, feature in feature_map.features.items():
         try:  # FuxiCTR evaluates this text, and the file may come from anywhere

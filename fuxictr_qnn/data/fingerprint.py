@@ -62,6 +62,8 @@ def fingerprint(spec: DatasetSpec, contents: dict[str, list[str]]) -> str:
         contents: hashes of the files of each split, of pretrained embeddings and of item tables.
     """
     config = spec.model_dump(mode="json", exclude=NOT_IN_BUILD, exclude_defaults=True)
+    if spec.split_type == "per_user":
+        config["split_by"] = spec.split_column  # group_id, where it decides which rows are in a split
     parts = {
         "format": FORMAT_VERSION,
         "config": config,

@@ -26,7 +26,7 @@ def find_build(spec: DatasetSpec, places: Places) -> Path | None:
         if found is None:
             return None
         spec = found
-    if not spec.feature_cols or not spec.rebuild_dataset:
+    if spec.is_encoded:
         return find_encoded(spec, places)
     inputs = Inputs.find(spec, places)
     roots = [places.build_dir] if places.build_dir else [places.data_root, user_cache()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuxictr_qnn.data.building.build import build_dataset
+from fuxictr_qnn.data.building.build import Engine, build_dataset
 from fuxictr_qnn.data.dataset import BuiltDataset, Log
 from fuxictr_qnn.data.encoded.folder import open_encoded
 from fuxictr_qnn.data.places import Places
@@ -11,19 +11,25 @@ from fuxictr_qnn.data.spec import DatasetSpec
 
 
 def open_dataset(
-    spec: DatasetSpec, places: Places, log: Log = print, *, task: str = "binary_classification"
+    spec: DatasetSpec,
+    places: Places,
+    log: Log = print,
+    *,
+    task: str = "binary_classification",
+    engine: Engine = "local",
 ) -> BuiltDataset:
     """Simulate, build, reuse or open the dataset that a config describes.
 
     Args:
         log: gets a line before long work.
         task: "binary_classification" (labels 0 and 1) or "regression".
+        engine: "local", or "ray" to build on a Ray cluster.
 
     Raises:
         RequestError: the config or its data is wrong. RunError: writing failed.
     """
     if spec.generator:
         spec = write_simulated(spec, places, log)
-    if not spec.rebuild_dataset or not spec.feature_cols:
+    if spec.is_encoded:
         return open_encoded(spec, places)
-    return build_dataset(spec, places, task=task, log=log)
+    return build_dataset(spec, places, task=task, log=log, engine=engine)

@@ -17,21 +17,22 @@ class Source(BaseModel):
     """One place to download from: exactly one of `huggingface`, `url` and `pypi`.
 
     Attributes:
-        huggingface: a dataset repository, "owner/name"; `file` is a path in it.
-        url: of a file.
-        pypi: a requirement such as "recbole==1.2.1", whose wheel is fetched but not installed; `file` is a
-            path in the wheel.
-        file: see above.
-        md5: of the downloaded file, where it is published.
-        unpack: archives give these members; member -> name under the dataset's folder. Empty: all
-            members under their own names, or the file itself if it is no archive.
+        huggingface: a dataset repository, "owner/name".
+        url: of a file, or, ending in /, of a folder.
+        pypi: a requirement such as "recbole==1.2.1", whose wheel is fetched but not installed.
+        file: the one file to take from the repository or the wheel.
+        md5: of the downloaded file (the wheel), where it is published.
+        unpack: what to take and what to call it; without `file`, the files of the repository, of the
+            wheel or of the folder, else the members of the downloaded archive, each by its path or the
+            end of it -> name under the dataset's folder, with a recipe under its raw/. Empty: the files
+            that the config names, or before a recipe, everything; or the file itself if it is no archive.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    huggingface: str | None = None
-    url: str | None = None
-    pypi: str | None = None
+    huggingface: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$")
+    url: str | None = Field(None, pattern="^https?://.+")
+    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*==[\w.+!]+$")
     file: str | None = None
     md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
     unpack: dict[str, str] = {}
@@ -40,9 +41,13 @@ class Source(BaseModel):
     def _one_place(self) -> Source:
         if sum(place is not None for place in (self.huggingface, self.url, self.pypi)) != 1:
             raise ValueError("a source is one of huggingface, url and pypi")
-        if self.file is None and self.url is None:
-            raise ValueError("huggingface and pypi need file")
+        if self.file is None and not self.unpack and (self.url is None or self.url.endswith("/")):
+            raise ValueError("huggingface, pypi and a url that ends in / need file or unpack")
         return self
+
+    def __str__(self) -> str:
+        place = self.url or f"{'PyPI' if self.pypi else 'Hugging Face'}: {self.pypi or self.huggingface}"
+        return f"{place}, {self.file}" if self.file else place
 
 
 class Origin(BaseModel):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fuxictr_qnn.data.origin import Expected, Origin
 
@@ -25,9 +25,10 @@ class ColumnSpec(BaseModel):
     fill_na: str | int | float | None = None  # None: "" for str, 0 for int and float
     preprocess: str | None = None
     min_categr_count: int | None = Field(None, ge=1)
-    category_processor: str | None = None
+    category_processor: Literal["hash_bucket", "quantile_bucket"] | None = None
     num_buckets: int | None = Field(None, ge=1)
     splitter: str = Field("^", min_length=1)
+    count_whole_cells: bool = False  # the vocabulary of a sequence holds uncut cells, as in FuxiCTR 2.0.1
     max_len: int = Field(0, ge=0)  # 0: the longest of the training data; of a history: its last ones
     padding: Literal["pre", "post"] = "post"
     remap: bool = True
@@ -73,7 +74,7 @@ class DatasetSpec(BaseModel):
 
     dataset_id: str
     source: str = ""  # the YAML file it was read from, for messages
-    data_format: Literal["csv", "parquet", "npz"] = "csv"
+    data_format: Literal["csv", "parquet", "npz", "h5"] = "csv"
     data_root: str | None = None  # for already encoded data, FuxiCTR's meaning
     generator: Literal["demo", "planted_interest"] | None = None  # simulated on first use
     train_data: str | None = None
@@ -88,8 +89,54 @@ class DatasetSpec(BaseModel):
     feature_cols: list[ColumnSpec] = []
     label_col: list[LabelSpec] = []
     group_id: str | None = None
+    weight_col: str | None = None  # each training row's weight in the loss
+    # train_data is divided where a size is given: raw/splits.py says how
+    valid_size: int | float | None = None
+    test_size: int | float | None = None
+    split_type: Literal["sequential", "random", "temporal", "per_user"] = "sequential"
+    time_col: str | None = None
+    split_by: str | None = None  # per_user: the column that names the user; default: group_id
+    split_seed: int = Field(2024, ge=0, lt=2**32)
     origin: Origin | None = None
     expected: Expected | None = None
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the files hold ids already. h5 always does: it is what FuxiCTR 1.x and 2.0 wrote.
+
+        The columns of h5 files are those of their feature_map.json, whatever feature_cols may say.
+        """
+        return self.data_format == "h5" or not self.rebuild_dataset or not self.feature_cols
+
+    @field_validator("valid_size", "test_size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        """A fraction or a row count; 0 and false are FuxiCTR's words for none."""
+        if not isinstance(value, (int, float, type(None))) or value is True:
+            raise ValueError("a fraction between 0 and 1, or a whole number of rows")
+        if not value:
+            return None
+        if value < 0 or (isinstance(value, float) and not value < 1):
+            raise ValueError("a fraction between 0 and 1, or a whole number of rows")
+        return value
+
+    @property
+    def divided(self) -> dict[str, int | float]:
+        """The splits that are cut from train_data, and their sizes."""
+        sizes = {"valid": self.valid_size, "test": self.test_size}
+        return {split: size for split, size in sizes.items() if size}
+
+    @property
+    def split_names(self) -> list[str]:
+        """The splits that there are: those with a path and those cut from train_data."""
+        return [
+            split for split in ("train", "valid", "test") if split in {**self.split_paths, **self.divided}
+        ]
+
+    @property
+    def split_column(self) -> str | None:
+        """The column that names the users of a per_user split."""
+        return self.split_by or self.group_id
 
     @property
     def active_columns(self) -> list[ColumnSpec]:

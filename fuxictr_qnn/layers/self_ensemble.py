@@ -12,32 +12,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import unknown
+from fuxictr_qnn.layers.weighting import weighted_loss, weighted_mean
 
 _EPSILON = 1e-7  # keeps the logarithms of the KL divergence finite in float32
 
 
-def _squared(p: Tensor, q: Tensor) -> Tensor:
-    return F.mse_loss(p, q)
-
-
-def _bernoulli_kl(p: Tensor, q: Tensor) -> Tensor:
+def _bernoulli_kl(p: Tensor, q: Tensor, weight: Tensor | None = None) -> Tensor:
     """KL(q || p) of Bernoulli distributions, averaged over the batch."""
     p, q = p.clamp(_EPSILON, 1 - _EPSILON), q.clamp(_EPSILON, 1 - _EPSILON)
-    return (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).mean()
+    return weighted_mean(q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log(), weight)
 
 
-def _cosine(p: Tensor, q: Tensor) -> Tensor:
-    """One minus the cosine between the two vectors of probabilities over the batch."""
+def _cosine(p: Tensor, q: Tensor, weight: Tensor | None = None) -> Tensor:
+    """One minus the cosine between the two vectors of probabilities over the batch.
+
+    With weights, of the scalar product sum(w p q).
+    """
+    if weight is not None:
+        p, q = p * weight.sqrt(), q * weight.sqrt()
     return 1 - F.cosine_similarity(p.flatten(), q.flatten(), dim=0)
 
 
-# name -> distance of one pass p to the detached mean q of both, a scalar
-CONSISTENCY_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "se": F.binary_cross_entropy,
-    "mse": _squared,
+def _mean_of(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda p, q, weight=None: weighted_loss(loss, p, q, weight)
+
+
+# name -> distance of one pass p to the detached mean q of both, a scalar; (p, q, weights of the rows or None)
+CONSISTENCY_LOSSES: dict[str, Callable[..., Tensor]] = {
+    "se": _mean_of(F.binary_cross_entropy),
+    "mse": _mean_of(F.mse_loss),
     "kl": _bernoulli_kl,
     "cosine": _cosine,
-    "huber": F.huber_loss,
+    "huber": _mean_of(F.huber_loss),
 }
 
 
@@ -50,13 +56,13 @@ class SelfEnsembleLoss(nn.Module):
 
     where for `se` (equation 11) :math:`d` is the binary cross-entropy. The other distances are
     between probabilities: `mse`, `kl` (of Bernoulli variables, target first), `cosine` (over the
-    batch) and `huber` (threshold 1).
+    batch) and `huber` (threshold 1). Weights of rows count in every mean over the batch.
 
     Args:
         consistency: 'se', 'mse', 'kl', 'cosine' or 'huber'.
         weight: w; the paper uses 1.
 
-    Shapes: p1, p2 and y (B, 1), probabilities and labels -> scalar.
+    Shapes: p1, p2 and y (B, 1), probabilities and labels; row_weight (B, 1) or None -> scalar.
 
     Raises:
         ValueError: unknown consistency loss, negative weight, shapes that differ.
@@ -70,7 +76,7 @@ class SelfEnsembleLoss(nn.Module):
             raise ValueError(f"the weight of the consistency loss must not be negative, got {weight}")
         self.consistency, self.weight = consistency, weight
 
-    def forward(self, p1: Tensor, p2: Tensor, y: Tensor) -> Tensor:
+    def forward(self, p1: Tensor, p2: Tensor, y: Tensor, row_weight: Tensor | None = None) -> Tensor:
         if not p1.shape == p2.shape == y.shape:
             raise ValueError(
                 "the two passes and the labels must have one shape, got "
@@ -79,8 +85,8 @@ class SelfEnsembleLoss(nn.Module):
         mean = (p1 + p2) / 2
         target = mean.detach()
         distance = CONSISTENCY_LOSSES[self.consistency]
-        consistency = distance(p1, target) + distance(p2, target)
-        return F.binary_cross_entropy(mean, y) + self.weight * consistency
+        consistency = distance(p1, target, row_weight) + distance(p2, target, row_weight)
+        return weighted_loss(F.binary_cross_entropy, mean, y, row_weight) + self.weight * consistency
 
     def extra_repr(self) -> str:
         return f"consistency={self.consistency!r}, weight={self.weight}"

@@ -8,9 +8,11 @@ from fuxictr.pytorch.models import BaseModel
 from torch import Tensor, nn
 
 from fuxictr_qnn.layers import SelfEnsembleLoss
+from fuxictr_qnn.layers.weighting import weighted_loss
 
 # What a model may not define itself, because the self-ensemble loss has to.
 _OWN_LOSS = ("add_loss", "compute_loss", "train_step")
+ROW_WEIGHT = "row_weight"  # in what `add_loss` gets: the weights (B, 1) of the rows, where there are any
 
 
 class SelfEnsemble:
@@ -44,8 +46,12 @@ class SelfEnsemble:
 
     def add_loss(self, return_dict: dict[str, Tensor], y_true: Tensor) -> Tensor:
         """The self-ensemble loss where there are two passes, the configured loss otherwise."""
+        weight = return_dict.get(ROW_WEIGHT)
         if "y_pred_2" in return_dict:
-            return self.self_ensemble_loss(return_dict["y_pred_1"], return_dict["y_pred_2"], y_true)
+            p1, p2 = return_dict["y_pred_1"], return_dict["y_pred_2"]
+            return self.self_ensemble_loss(p1, p2, y_true, weight)
+        if weight is not None:
+            return weighted_loss(self.loss_fn, return_dict["y_pred"], y_true, weight)
         return super().add_loss(return_dict, y_true)
 
 
@@ -78,6 +84,13 @@ def with_self_ensemble(cls: type[BaseModel]) -> type[BaseModel]:
 
     members = {"__init__": __init__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls.__name__, (SelfEnsemble, cls), members)
+
+
+def own_loss_of(model: BaseModel) -> list[str]:
+    """The methods by which a model's class brings a loss or a training step of its own."""
+    names = (*_OWN_LOSS, "regularization_loss")
+    known = {name: (getattr(BaseModel, name), getattr(SelfEnsemble, name, None)) for name in names}
+    return [name for name in names if getattr(type(model), name) not in known[name]]
 
 
 def has_dropout(model: nn.Module) -> bool:

@@ -59,10 +59,13 @@ class Experiment(BaseModel):
         """Eight hex digits of the resolved model and dataset config: names the run folder.
 
         Paths are left out: which data was used is the data fingerprint's to say. So are defaults: a new
-        key that changes nothing leaves the names of old runs as they are.
+        key that changes nothing leaves the names of old runs as they are. So is what suits the machine:
+        whether data is streamed, and in how much memory.
         """
         settings = self.model_dump(
-            mode="json", exclude={"expid": True, "dataset": PATHS | FACTS}, exclude_defaults=True
+            mode="json",
+            exclude={"expid": True, "dataset": PATHS | FACTS, "fit": {"streaming", "memory_budget"}},
+            exclude_defaults=True,
         )
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]

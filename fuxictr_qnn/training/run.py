@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fuxictr_qnn.data import BuiltDataset, MemoryLoader, Places, load_feature_map, open_dataset
+from fuxictr_qnn.data import (
+    BuiltDataset,
+    MemoryLoader,
+    Places,
+    StreamingLoader,
+    load_feature_map,
+    open_dataset,
+)
+from fuxictr_qnn.data.building.build import Engine
+from fuxictr_qnn.data.dataset import SPLITS
+from fuxictr_qnn.data.loaders.choice import GIB, is_streamed
+from fuxictr_qnn.data.loaders.streaming import BUFFER_BYTES
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
 from fuxictr_qnn.training.evaluation import evaluate, metrics_of, score
@@ -24,6 +35,7 @@ from fuxictr_qnn.training.run_folder import RunFolder
 from fuxictr_qnn.training.setup import build_model, replace_optimizer, seed_everything
 
 logger = logging.getLogger("fuxictr_qnn")
+Loader = MemoryLoader | StreamingLoader
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ def run_seed(
     zoo: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    engine: Engine = "local",
 ) -> RunResult:
     """Train and measure one experiment with one seed, or return the complete run that is there.
 
@@ -57,6 +70,7 @@ def run_seed(
         zoo: a FuxiCTR model_zoo folder to look in first.
         resume: go on with an incomplete run.
         force: start anew whatever is there.
+        engine: what builds the data, if it is not built yet: "local" or "ray".
 
     Raises:
         RequestError: the request or the data is wrong; nothing was changed.
@@ -68,7 +82,8 @@ def run_seed(
     gpu = choose_gpu(gpu)
     keep_freed_memory()
     folder.check_state(resume, force)
-    built = open_dataset(experiment.dataset, places, task=experiment.fit.task, log=logger.info)
+    task = experiment.fit.task
+    built = open_dataset(experiment.dataset, places, task=task, log=logger.info, engine=engine)
     for warning in built.warnings:
         logger.warning(warning)
     if (complete := _complete_run(folder, built, force)) is not None:
@@ -80,14 +95,15 @@ def run_seed(
     model = build_model(experiment, feature_map, gpu, folder.path, zoo)
     replace_optimizer(model, experiment.fit)
     logger.info("%s: %s", experiment.model, f"{type(model).__module__}:{type(model).__name__}")
-    loaders = _loaders(experiment, feature_map, built, seed)
+    buffer_bytes = _buffer_bytes(experiment, feature_map, built, None if force else folder)
+    loaders = _loaders(experiment, feature_map, built, seed, buffer_bytes)
     try:
         with folder.locked():
             if (complete := _complete_run(folder, built, force)) is not None:  # finished by another process
                 return complete
             if force or not folder.is_started:
                 folder.clear()
-            folder.write_config(experiment, seed, built.fingerprint)
+            folder.write_config(experiment, seed, built.fingerprint, buffer_bytes)
             folder.link_features(built.folder)
             with _log_file(folder.path / "run.log"):
                 metrics = _train_and_measure(experiment, seed, model, loaders, built, folder)
@@ -119,7 +135,7 @@ def _train_and_measure(
     experiment: Experiment,
     seed: int,
     model: Any,
-    loaders: dict[str, MemoryLoader],
+    loaders: dict[str, Loader],
     built: BuiltDataset,
     folder: RunFolder,
 ) -> dict[str, Any]:
@@ -153,7 +169,7 @@ def _train_and_measure(
     return record
 
 
-def _measure_test(model: Any, loader: MemoryLoader, settings: Any, folder: RunFolder) -> dict[str, float]:
+def _measure_test(model: Any, loader: Loader, settings: Any, folder: RunFolder) -> dict[str, float]:
     """The one look at the test split: its scores are kept, its metrics come from them."""
     scores = score(model, loader, settings.amp)
     folder.write_scores(scores)
@@ -164,19 +180,48 @@ def _measure_test(model: Any, loader: MemoryLoader, settings: Any, folder: RunFo
     return {name: value for name, value in metrics.items() if name not in undefined}
 
 
-def _loaders(
-    experiment: Experiment, feature_map: Any, built: BuiltDataset, seed: int
-) -> dict[str, MemoryLoader]:
+def _buffer_bytes(
+    experiment: Experiment, feature_map: Any, built: BuiltDataset, folder: RunFolder | None
+) -> int | None:
+    """Bytes that are shuffled together where the data is streamed; None where it is held in memory.
+
+    A run that goes on in `folder` keeps to what it began with, however much memory there is now: only so
+    does it see the same batches.
+    """
+    if folder is not None and folder.is_started:
+        return folder.buffer_bytes
     fit = experiment.fit
+    paths = {split: path for split in SPLITS if (path := getattr(built, split))}
+    if not is_streamed(feature_map, paths, fit.streaming, fit.memory_budget):
+        return None
+    return BUFFER_BYTES if fit.memory_budget is None else int(fit.memory_budget * GIB / 2)
+
+
+def _loaders(
+    experiment: Experiment, feature_map: Any, built: BuiltDataset, seed: int, buffer_bytes: int | None
+) -> dict[str, Loader]:
+    fit = experiment.fit
+    keys = {"shuffle": fit.shuffle, "seed": seed}
+    if buffer_bytes is not None:
+        keys["buffer_bytes"] = buffer_bytes
+    cls = MemoryLoader if buffer_bytes is None else StreamingLoader
     loaders = {}
-    for split in ("train", "valid", "test"):
+    for split in SPLITS:
         path = getattr(built, split)
         if path is None:
             continue
         batch_size = fit.batch_size if split == "train" else fit.eval_batch_size or fit.batch_size
-        loaders[split] = MemoryLoader(
-            feature_map, str(path), split=split, batch_size=batch_size, shuffle=fit.shuffle, seed=seed
-        )
+        loaders[split] = cls(feature_map, str(path), split=split, batch_size=batch_size, **keys)
+    if isinstance(train := loaders["train"], StreamingLoader):
+        logger.info("streaming from disk, up to %s rows at a time", f"{train.window_rows:,}")
+        if train.shuffle and train.largest_piece > train.window_rows:
+            logger.warning(
+                "a row group of '%s' holds %d rows, more than the %d that memory_budget allows at a time: "
+                "row groups are shuffled one by one, and take more memory",
+                built.train,
+                train.largest_piece,
+                train.window_rows,
+            )
     return loaders
 
 

@@ -103,11 +103,21 @@ class RunFolder:
         file = self.path / "config.yaml"
         return yaml.safe_load(file.read_text()).get("data_fingerprint") if file.exists() else None
 
-    def write_config(self, experiment: Experiment, seed: int, data_fingerprint: str) -> None:
+    @property
+    def buffer_bytes(self) -> int | None:
+        """Of the run here that streams its data, the size of a window; None where there is no such run."""
+        file = self.path / "config.yaml"
+        return yaml.safe_load(file.read_text()).get("buffer_bytes") if file.exists() else None
+
+    def write_config(
+        self, experiment: Experiment, seed: int, data_fingerprint: str, buffer_bytes: int | None = None
+    ) -> None:
+        """Keep what decides the run; `buffer_bytes` (None: not streamed) decides the order of its rows."""
         config = {
             "experiment": experiment.model_dump(mode="json", exclude={"dataset": FACTS}),
             "seed": seed,
             "data_fingerprint": data_fingerprint,
+            **({} if buffer_bytes is None else {"buffer_bytes": buffer_bytes}),
         }
         write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 

@@ -30,6 +30,8 @@ class FitSettings(BaseModel):
     eval_batch_size: int | None = Field(None, ge=1)  # default: batch_size
     shuffle: bool = True
     eval_steps: int | None = Field(None, ge=1)  # steps between evaluations; default: one epoch
+    streaming: bool | Literal["auto"] = "auto"  # batches from disk; auto: where the data is over the budget
+    memory_budget: float | None = Field(None, gt=0)  # GiB for data; default: half of what is available
 
     optimizer: str = "adam"
     optimizer_params: dict[str, Any] = {}

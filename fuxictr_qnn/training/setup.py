@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import model_class
 from fuxictr_qnn.models.requirements import require_no_item_table
-from fuxictr_qnn.models.self_ensemble import has_dropout
+from fuxictr_qnn.models.self_ensemble import has_dropout, own_loss_of
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.settings import FitSettings
 
@@ -86,6 +86,12 @@ def build_model(
         raise RequestError(
             f"{experiment.expid}: accumulate_steps: {experiment.model} has a train_step of its own, "
             "which takes one batch at a time; remove the key"
+        )
+    own_loss = own_loss_of(model) if getattr(feature_map, "weight_col", None) else []
+    if own_loss:
+        raise RequestError(
+            f"{experiment.expid}: weight_col: {experiment.model} has its own {' and '.join(own_loss)}, which "
+            "knows no weights; remove the key"
         )
     if fit.amp:
         model.output_activation = Float32(model.output_activation)

@@ -9,6 +9,8 @@ from fuxictr.pytorch.models import BaseModel
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import RunError
+from fuxictr_qnn.layers.weighting import TINY, weighted_loss
+from fuxictr_qnn.models.self_ensemble import ROW_WEIGHT, SelfEnsemble
 from fuxictr_qnn.training.evaluation import autocast
 from fuxictr_qnn.training.regularization import Regularizer
 from fuxictr_qnn.training.settings import FitSettings
@@ -21,7 +23,11 @@ def _overrides(model: BaseModel, *methods: str) -> bool:
 
 
 class TrainStep:
-    """Forward, loss, backward, L2 by gradient, one clip, update.
+    r"""Forward, loss, backward, L2 by gradient, one clip, update.
+
+    Where the feature map has a `weight_col`, rows count as much as their weights: the loss of a batch is
+    :math:`\sum w l / \sum w`, and of several batches the mean in which each counts as much as its mean
+    weight. With all weights 1 nothing changes, not a bit.
 
     The arithmetic of BaseModel.train_step; a model that overrides train_step is left to do it, and
     one that overrides compute_loss or regularization_loss keeps its own loss whole.
@@ -32,6 +38,7 @@ class TrainStep:
         self.own_step = _overrides(model, "train_step")
         own_loss = _overrides(model, "compute_loss", "regularization_loss")
         self.regularizer = None if own_loss or self.own_step else Regularizer(model)
+        self.weight_col = getattr(model.feature_map, "weight_col", None)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
 
     def __call__(self, batches: Sequence[dict[str, Tensor]]) -> Tensor:
@@ -40,8 +47,11 @@ class TrainStep:
             return torch.stack([self.model.train_step(batch).detach() for batch in batches]).mean()
         self.model.optimizer.zero_grad(set_to_none=True)
         total: Tensor | float = 0.0
-        for batch in batches:
-            loss = self._loss(batch) / len(batches)
+        weights = [self._weights(batch) for batch in batches]
+        whole = sum(weight.mean() for weight in weights).clamp(min=TINY) if self.weight_col else len(batches)
+        for batch, weight in zip(batches, weights, strict=True):
+            loss = self._loss(batch, weight)
+            loss = (loss if weight is None else loss * weight.mean()) / whole
             loss.backward()
             total = total + loss.detach()
         if self.regularizer is not None:
@@ -50,10 +60,19 @@ class TrainStep:
         self.model.optimizer.step()
         return total
 
-    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def _weights(self, batch: dict[str, Tensor]) -> Tensor | None:
+        """(B, 1) the weights of the rows, or None."""
+        return batch[self.weight_col].to(self.model.device).view(-1, 1) if self.weight_col else None
+
+    def _loss(self, batch: dict[str, Tensor], weight: Tensor | None) -> Tensor:
+        batch = {name: column for name, column in batch.items() if name != self.weight_col}
         with autocast(self.model, self.settings.amp):
             outputs = self.model.forward(batch)
         y_true = self.model.get_labels(batch)
+        if weight is not None and not isinstance(self.model, SelfEnsemble):
+            return weighted_loss(self.model.loss_fn, outputs["y_pred"], y_true, weight)
+        if weight is not None:
+            outputs = {**outputs, ROW_WEIGHT: weight}
         if self.regularizer is None:
             return self.model.compute_loss(outputs, y_true)
         return self.model.add_loss(outputs, y_true)

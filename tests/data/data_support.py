@@ -147,11 +147,11 @@ def items_spec(columns: dict[str, dict[str, Any]] | None = None, **changes: Any)
     return make_spec("shop", {**ITEMS, "feature_cols": cols, **changes})
 
 
-def refused_and_unchanged(spec: DatasetSpec, places: Places) -> list[str]:
+def refused_and_unchanged(spec: DatasetSpec, places: Places, **keys: Any) -> list[str]:
     """The problems; nothing may have been written."""
     before = sorted(places.data_root.rglob("*"))
     with pytest.raises(RequestError) as caught:
-        open_dataset(spec, places, log=quiet)
+        open_dataset(spec, places, log=quiet, **keys)
     assert sorted(places.data_root.rglob("*")) == before
     return caught.value.problems
 

@@ -16,9 +16,10 @@ import polars as pl
 import pytest
 from data_support import SMALL, make_spec, quiet, small_frame, small_spec, write_small
 
-from fuxictr_qnn.data import build_dataset, find_build
+from fuxictr_qnn.data import Places, build_dataset, find_build
 from fuxictr_qnn.data.building.build import is_complete
 from fuxictr_qnn.data.raw import reading
+from fuxictr_qnn.errors import RequestError
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -252,3 +253,21 @@ def test_shipped_configs_have_the_columns_they_promise():
     fields = {"frappe_x1": 10, "ml_1m_x1": 7, "criteo_x4": 39, "criteo_10k": 39, "demo": 8}
     for name, count in fields.items():
         assert len(make_spec(name, config_of(name)).active_columns) == count
+
+
+def test_vectors_in_a_csv(tmp_path):
+    """An embedding column as text: numbers between splitters, all there and finite."""
+    (tmp_path / "vectors").mkdir()
+    file = tmp_path / "vectors" / "all.csv"
+    columns = [{"name": "vector", "type": "embedding", "splitter": " ", "pretrain_dim": 2}]
+    spec = make_spec(
+        "vectors", {"train_data": "all.csv", "feature_cols": columns, "label_col": {"name": "label"}}
+    )
+    places = Places(data_root=tmp_path)
+    file.write_text("vector,label\n0.5 1e2,1\n-3 0,0\n")
+    built = build_dataset(spec, places, log=quiet)
+    assert pl.read_parquet(built.train)["vector"].to_list() == [[0.5, 100], [-3, 0]]
+    for cell in ("1 2 3", "1", "", "1 x", "1 nan", "1 1e400"):
+        file.write_text(f"vector,label\n0.5 1,1\n{cell},0\n")
+        with pytest.raises(RequestError, match="row 2: column 'vector' needs 2 finite numbers"):
+            build_dataset(spec, places, log=quiet)

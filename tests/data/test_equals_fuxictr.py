@@ -39,6 +39,11 @@ def csv_config(folder: Path) -> dict[str, Any]:
             {**COLUMN, "name": "area", "dtype": "int", "min_categr_count": 1},
             {**COLUMN, "name": "brand", "pretrained_emb": str(folder / "brand.npz"), "pretrain_dim": 4,
              "freeze_emb": False, "pretrain_usage": "sum"},
+            {**COLUMN, "name": "rival", "share_embedding": "brand"},
+            {**COLUMN, "name": "maker", "pretrained_emb": str(folder / "maker.parquet"), "pretrain_dim": 3,
+             "pretrain_usage": "concat"},
+            {**COLUMN, "name": "words", "type": "sequence", "max_len": 2, "pretrain_dim": 5,
+             "pretrained_emb": str(folder / "words.npz")},
             {**COLUMN, "name": "price", "dtype": "float", "type": "numeric", "normalizer": "StandardScaler"},
             {**COLUMN, "name": "stock", "dtype": "float", "type": "numeric", "normalizer": "MinMaxScaler"},
             {**COLUMN, "name": "age", "dtype": "int", "type": "numeric", "fill_na": 30},
@@ -81,6 +86,9 @@ def write_csv_data(folder: Path) -> None:
                 "shop": with_gaps(rng.integers(-5, 60, rows)),
                 "area": with_gaps(rng.integers(0, 30, rows)),
                 "brand": words("b", 30, rows),
+                "rival": words("b", 60, rows),
+                "maker": words("m", 30, rows),
+                "words": joined("^", rows),
                 "price": with_gaps(price),
                 "stock": with_gaps(rng.normal(0, 5, rows).round(3)),
                 "age": with_gaps(rng.integers(18, 80, rows)),
@@ -92,6 +100,10 @@ def write_csv_data(folder: Path) -> None:
         frame.write_csv(folder / f"{split}.csv")
     keys = np.array([f"b{number}" for number in range(40)][::-1])
     np.savez(folder / "brand.npz", key=keys, value=rng.normal(size=(40, 4)))
+    makers = pl.DataFrame({"key": [f"m{number}" for number in range(20)], "value": rng.normal(size=(20, 3))})
+    makers.write_parquet(folder / "maker.parquet")
+    seen = np.array([f"i{number}" for number in range(50)])
+    np.savez(folder / "words.npz", key=seen, value=rng.normal(size=(50, 5)))
 
 
 def parquet_config(folder: Path) -> dict[str, Any]:

@@ -7,36 +7,52 @@ import pytest
 import torch
 
 from fuxictr_qnn.models import QNNalpha
+from tests.shipped import expected_features, expid_settings, model_settings, trainable
 from tests.synthetic import BASE, make_batches, make_feature_map
-from tests.vocabularies import CRITEO, FRAPPE, IPINYOU, ML_1M, SEQUENCES, TENREC
 
-# The released logs, by run: vocabularies, L, M, H, batch norm, total.
+# The totals of the released logs: of the expids that we ship (on the authors' data), then of other runs.
 PUBLISHED = {
-    "Criteo_001": (CRITEO, 4, 5, 1, False, 22_372_577),
-    "Criteo_002": (CRITEO, 4, 6, 1, False, 23_932_577),
-    "Criteo_016": (CRITEO, 4, 4, 1, False, 20_812_577),
-    "Criteo_no_tuning": (CRITEO, 3, 2, 1, False, 16_912_577),
-    "Tenrec_004": (TENREC, 2, 10, 1, True, 55_646_577),
-    "ML_1M_015": (ML_1M, 1, 4, 4, True, 207_649),
-    "Frappe_045": (FRAPPE, 2, 13, 1, True, 764_369),
-    "iPinYou_035": (IPINYOU, 4, 2, 4, True, 11_182_929),
+    "Criteo_001": ("QNNalpha_criteo", {}, 22_372_577),
+    "Tenrec_004": ("QNNalpha_tenrec", {}, 55_646_577),
+    "ML_1M_015": ("QNNalpha_ml1m", {}, 207_649),
+    "Frappe_045": ("QNNalpha_frappe", {}, 764_369),
+    "iPinYou_035": ("QNNalpha_ipinyou_parity", {}, 11_182_929),
+    "Criteo_002": ("QNNalpha_criteo", {"num_row": 6}, 23_932_577),
+    "Criteo_016": ("QNNalpha_criteo", {"num_row": 4}, 20_812_577),
+    "Criteo_no_tuning": ("QNNalpha_criteo", {"num_layers": 3, "num_row": 2}, 16_912_577),
+    "KKBox_013": ("QNNalpha_kkbox_parity", {"num_layers": 2, "num_row": 5, "num_heads": 1}, 39_485_313),
 }
 
 
 @pytest.mark.parametrize("run", PUBLISHED)
 def test_parameter_totals_are_the_published_ones(run):
-    vocabularies, layers, rows, heads, batch_norm, total = PUBLISHED[run]
-    sequences = {name: length for name, length in SEQUENCES.items() if name in vocabularies}
-    model = QNNalpha(
-        make_feature_map(vocabularies, sequences),
-        embedding_dim=16,
-        num_layers=layers,
-        num_row=rows,
-        num_heads=heads,
-        batch_norm=batch_norm,
-        **BASE,
-    )
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == total
+    expid, changes, total = PUBLISHED[run]
+    settings = model_settings("QNNalpha", expid) | changes
+    dataset_id = expid_settings("QNNalpha", expid)["dataset_id"]
+    features = expected_features(dataset_id, settings["embedding_dim"])
+    assert trainable(QNNalpha(features, **settings, **BASE)) == total
+
+
+# From the log of each winner, in the order of KEYS; the authors' config files say something else.
+WINNERS = {
+    "QNNalpha_criteo": (16, 10000, 1e-5, False, 4, 5, 1),
+    "QNNalpha_tenrec": (16, 10000, 1e-5, True, 2, 10, 1),
+    "QNNalpha_ml1m": (16, 4096, 1e-2, True, 1, 4, 4),
+    "QNNalpha_frappe": (16, 4096, 0.1, True, 2, 13, 1),
+    "QNNalpha_ipinyou": (16, 4096, 1e-3, True, 4, 2, 4),
+    "QNNalpha_ipinyou_parity": (16, 4096, 1e-3, True, 4, 2, 4),
+    "QNNalpha_kkbox": (128, 10000, 5e-4, True, 3, 3, 2),
+    "QNNalpha_kkbox_parity": (128, 10000, 5e-4, True, 3, 3, 2),
+}
+KEYS = "embedding_dim batch_size embedding_regularizer batch_norm num_layers num_row num_heads".split()
+
+
+@pytest.mark.parametrize("expid", WINNERS)
+def test_winners_have_the_settings_of_their_logs(expid):
+    found = expid_settings("QNNalpha", expid)
+    assert tuple(found[key] for key in KEYS) == WINNERS[expid]
+    common = {"seed": 2024, "learning_rate": 1e-3, "net_dropout": 0.1, "net_regularizer": 0, "epochs": 100}
+    assert {key: found[key] for key in common} == common and found["early_stop_patience"] == 2
 
 
 def small(**kwargs):

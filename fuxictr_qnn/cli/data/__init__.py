@@ -8,7 +8,13 @@ import importlib
 HELP = "list, download, prepare, check or audit datasets"
 
 # Each module has HELP, add_arguments(parser) and main(arguments), like a command of its own.
-ACTIONS: dict[str, str] = {}
+ACTIONS: dict[str, str] = {
+    "list": "fuxictr_qnn.cli.data.list",
+    "get": "fuxictr_qnn.cli.data.get",
+    "prepare": "fuxictr_qnn.cli.data.prepare",
+    "check": "fuxictr_qnn.cli.data.check",
+    "audit": "fuxictr_qnn.cli.data.audit",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,9 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         module = importlib.import_module(module_name)
         action = actions.add_parser(name, help=module.HELP, description=module.__doc__)
         module.add_arguments(action)
-        action.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+        action.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of a failure"
+        )
         action.set_defaults(action=module.main)
 
 
 def main(args: argparse.Namespace) -> int:
+    """Do the action that was named."""
     return args.action(args)

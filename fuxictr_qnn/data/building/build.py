@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from fuxictr_qnn.data.building.encoding import encode_split
+import pyarrow as pa
+
+from fuxictr_qnn.data.building.encoding import SplitFiles, encode_source
 from fuxictr_qnn.data.building.fitting import Fitted, fit
 from fuxictr_qnn.data.building.preprocessing import Preprocessing
+from fuxictr_qnn.data.building.ray import encode_with_ray, require_ray
 from fuxictr_qnn.data.building.survey import Survey, survey
 from fuxictr_qnn.data.checks import check_config, check_types
 from fuxictr_qnn.data.dataset import SPLITS, BuiltDataset, Log
@@ -24,20 +28,29 @@ from fuxictr_qnn.data.fingerprint import FACTS, PATHS, ContentHashes, fingerprin
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.raw.inputs import Inputs
 from fuxictr_qnn.data.raw.reading import RawFiles
+from fuxictr_qnn.data.raw.splits import Source, find_sources
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.data.vocabulary import write_vocabularies
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import lock_if_free, locked, new_folder, publish_folder, write_json
 
+Engine = Literal["local", "ray"]
+
 
 def build_dataset(
-    spec: DatasetSpec, places: Places, *, task: str = "binary_classification", log: Log = print
+    spec: DatasetSpec,
+    places: Places,
+    *,
+    task: str = "binary_classification",
+    log: Log = print,
+    engine: Engine = "local",
 ) -> BuiltDataset:
     """Build the dataset, or find the build that the same config and files already have.
 
     Args:
         task: with "regression" labels may be any number, else they must be 0 or 1.
         log: gets a line before long work.
+        engine: what encodes the rows, this process or FuxiCTR's code on Ray; the build is the same.
 
     Raises:
         RequestError: everything that is wrong with config, files or values; nothing is written then.
@@ -45,6 +58,8 @@ def build_dataset(
     """
     started = time.perf_counter()
     check_config(spec)
+    if engine == "ray":
+        require_ray()
     inputs = Inputs.find(spec, places)
     root = places.build_root(spec.dataset_id)
     try:
@@ -52,7 +67,7 @@ def build_dataset(
         contents = inputs.contents(hashes)
         key = fingerprint(spec, contents)
         folder = root / f"built-{key}"
-        job = _Job(spec, inputs, task, folder, root / f".building-{key}")
+        job = _Job(spec, inputs, task, engine, folder, root / f".building-{key}")
         reused = is_complete(folder) or _build_or_wait(job, log)
         hashes.save()
     except OSError as error:
@@ -60,7 +75,7 @@ def build_dataset(
     facts = json.loads((folder / "build.json").read_text())
     if problems := _label_problems(facts["not_binary"], task):
         raise RequestError(problems)
-    splits = {split: folder / f"{split}.parquet" if split in inputs.splits else None for split in SPLITS}
+    splits = {split: folder / f"{split}.parquet" if split in spec.split_names else None for split in SPLITS}
     return BuiltDataset(
         dataset_id=spec.dataset_id,
         folder=folder,
@@ -90,6 +105,7 @@ class _Job:
     spec: DatasetSpec
     inputs: Inputs
     task: str
+    engine: Engine
     folder: Path
     temporary: Path
 
@@ -122,17 +138,19 @@ def _build_or_wait(job: _Job, log: Log) -> bool:
 def _build(job: _Job) -> None:
     """Survey and fit in memory, then write the temporary folder and rename it."""
     started = time.perf_counter()
-    splits = {split: RawFiles(files, job.spec) for split, files in job.inputs.splits.items()}
-    preprocessing = Preprocessing(job.spec, splits["train"].schema())
-    check_types(job.spec, preprocessing.outputs)
-    found = survey(job.spec, splits, preprocessing)
+    files = {split: RawFiles(files, job.spec) for split, files in job.inputs.splits.items()}
+    raw = files["train"].schema()
+    preprocessing = Preprocessing(job.spec, raw)
+    check_types(job.spec, preprocessing.outputs, raw)
+    sources = find_sources(job.spec, files)
+    found = survey(job.spec, sources, preprocessing)
     fitted = _fit_and_check(job, found)
     shutil.rmtree(job.folder, ignore_errors=True)  # there only if it is damaged
     job.temporary.mkdir()
     try:
-        encoders = fitted.encoders()
-        for split, raw in splits.items():
-            encode_split(raw, preprocessing, encoders, job.spec, job.temporary / f"{split}.parquet")
+        with SplitFiles(job.temporary) as files:
+            encode = encode_with_ray if job.engine == "ray" else encode_here
+            encode(sources, preprocessing, fitted, job.spec, files.write)
         _write_descriptions(job, preprocessing, fitted)
         facts = _facts(found, job.temporary, time.perf_counter() - started)
         write_json(job.temporary / "build.json", facts)
@@ -140,6 +158,19 @@ def _build(job: _Job) -> None:
     except BaseException:
         shutil.rmtree(job.temporary, ignore_errors=True)
         raise
+
+
+def encode_here(
+    sources: list[Source],
+    preprocessing: Preprocessing,
+    fitted: Fitted,
+    spec: DatasetSpec,
+    write: Callable[[str, pa.Table], None],
+) -> None:
+    """The local engine: one block after another in this process."""
+    encoders = fitted.encoders()
+    for source in sources:
+        encode_source(source, preprocessing, encoders, spec, write)
 
 
 def _fit_and_check(job: _Job, found: Survey) -> Fitted:
@@ -159,7 +190,7 @@ def _write_descriptions(job: _Job, preprocessing: Preprocessing, fitted: Fitted)
         if column.name in job.inputs.pretrained:
             shutil.copyfile(job.inputs.pretrained[column.name], job.temporary / pretrained_name(column))
     write_vocabularies(job.temporary / "feature_vocab.json", fitted.stored_vocabularies())
-    feature_map = describe(job.spec, fitted.vocabularies, fitted.max_len)
+    feature_map = describe(job.spec, fitted.ids, fitted.max_len)
     write_json(job.temporary / "feature_map.json", feature_map, indent=4)
     dataset = job.spec.model_dump(mode="json", exclude=PATHS | FACTS)
     types = {name: str(dtype) for name, dtype in preprocessing.outputs.items()}

@@ -11,14 +11,19 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fuxictr_qnn.data.building.buckets import Buckets
 from fuxictr_qnn.data.building.preprocessing import Preprocessing
 from fuxictr_qnn.data.building.survey import Moments, preprocess
-from fuxictr_qnn.data.raw.reading import RawFiles
+from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
-from fuxictr_qnn.data.vocabulary import PAD, Lookup, Vocabulary, split_tokens
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.data.vocabulary import PAD, Vocabulary, split_tokens
+
+# Rows that are read together when data is streamed: few enough that 512 MiB hold some fifty groups of
+# Criteo's 40 columns to shuffle among each other, many enough that reading costs the same as in larger ones.
+ROW_GROUP = 65_536
 
 Encoder = Callable[[pl.Series], pa.Array]
+Lookup = Callable[[pl.Series], np.ndarray]  # values -> ids
 
 
 @dataclass(frozen=True)
@@ -37,51 +42,72 @@ class Scaler:
 
 
 def make_encoder(
-    column: ColumnSpec, vocabulary: Vocabulary | None, scaler: Scaler | None, max_len: int
+    column: ColumnSpec, ids: Vocabulary | Buckets | None, scaler: Scaler | None, max_len: int
 ) -> Encoder:
     """The function that encodes one column's values."""
+    lookup = ids.lookup() if isinstance(ids, Vocabulary) else ids
     if column.type == "numeric":
         return lambda values: _scaled(values, scaler)
     if column.type == "embedding":
         return lambda values: _vectors(values, column)
     if column.type == "sequence":
-        lookup = Lookup(vocabulary)
         return lambda values: _sequences(values, column, lookup, max_len)
-    if vocabulary is None:  # a meta column with remap: false
+    if lookup is None:  # a meta column with remap: false
         return lambda values: pa.array(values.cast(pl.Int64).to_numpy())
-    lookup = Lookup(vocabulary)
     dtype = np.int64 if column.type == "meta" else np.int32
     return lambda values: pa.array(lookup(values).astype(dtype))
 
 
-def encode_split(
-    files: RawFiles,
+def encode_source(
+    source: Source,
     preprocessing: Preprocessing,
     encoders: dict[str, Encoder],
     spec: DatasetSpec,
-    target: Path,
+    write: Callable[[str, pa.Table], None],
 ) -> None:
-    """Write the split as one parquet file, a row group for each block, in the order of the raw rows."""
-    writer = None
-    try:
-        for block in files.blocks(preprocessing.inputs):
-            frame = preprocess(preprocessing, block)
-            try:
-                arrays = {name: encode(frame[name]) for name, encode in encoders.items()}
-            except _Misfit as error:
-                raise RequestError(f"'{block.file}', after row {block.first_row}: {error}") from error
-            for label in spec.label_col:
-                arrays[label.name] = _scaled(frame[label.name], None)
-            table = pa.table(arrays)
-            writer = writer or pq.ParquetWriter(target, table.schema, compression="zstd")
-            writer.write_table(table)
-    finally:
-        if writer is not None:
+    """Encode the source block by block, and give `write` each split's rows in the order of the raw rows."""
+    weight = source.weight_of(spec)
+    for block, parts in source.blocks([*preprocessing.inputs, *weight], verify=False):
+        frame = preprocess(preprocessing, block)
+        arrays = {name: encode(frame[name]) for name, encode in encoders.items()}
+        for label in spec.label_col:
+            arrays[label.name] = _scaled(frame[label.name], None)
+        table = pa.table(arrays)
+        for split, rows in parts.items():
+            part = table if rows is None else table.filter(pa.array(rows))
+            if weight and split == "train":
+                weights = _scaled(block.frame[weight[0]], None)
+                part = part.append_column(weight[0], weights if rows is None else weights.filter(rows))
+            write(split, part)
+
+
+class SplitFiles:
+    """The files `<split>.parquet` of a folder, written table by table; to be closed by `with`.
+
+    A table becomes one row group, or several of at most ROW_GROUP rows.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._writers: dict[str, pq.ParquetWriter] = {}
+
+    def write(self, split: str, table: pa.Table) -> None:
+        if split not in self._writers:
+            target = self._folder / f"{split}.parquet"
+            self._writers[split] = pq.ParquetWriter(target, table.schema, compression="zstd")
+        self._writers[split].write_table(table, row_group_size=_row_group(table.num_rows))
+
+    def __enter__(self) -> SplitFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for writer in self._writers.values():
             writer.close()
 
 
-class _Misfit(ValueError):
-    """A value that does not have the shape the config promises."""
+def _row_group(rows: int) -> int:
+    """The size that cuts `rows` into row groups alike, none above ROW_GROUP."""
+    return -(-rows // max(1, -(-rows // ROW_GROUP)))
 
 
 def _scaled(values: pl.Series, scaler: Scaler | None) -> pa.Array:
@@ -92,11 +118,7 @@ def _scaled(values: pl.Series, scaler: Scaler | None) -> pa.Array:
 
 
 def _vectors(values: pl.Series, column: ColumnSpec) -> pa.Array:
-    """A list of as many numbers a row as the config says."""
-    if not values.list.len().eq_missing(column.vector_width).all():
-        raise _Misfit(
-            f"column '{column.name}' has a row without {column.vector_width} numbers (pretrain_dim)"
-        )
+    """A list of as many numbers a row as the config says; the survey has seen to that."""
     numbers = pl.from_arrow(values.cast(pl.List(pl.Float32)).to_arrow().flatten()).to_numpy()
     return as_lists(numbers.reshape(len(values), -1))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from fuxictr_qnn.data.building.buckets import Buckets, HashBuckets, QuantileBuckets
 from fuxictr_qnn.data.building.encoding import Encoder, Scaler, make_encoder
 from fuxictr_qnn.data.building.survey import Survey
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
@@ -21,20 +22,27 @@ class Fitted:
 
     Attributes:
         vocabularies: of categorical, sequence and remapped meta columns.
+        buckets: of columns with a category_processor.
         scalers: of numeric columns with a normalizer.
         max_len: ids per row of each sequence column.
     """
 
     columns: list[ColumnSpec]
     vocabularies: dict[str, Vocabulary]
+    buckets: dict[str, Buckets]
     scalers: dict[str, Scaler]
     max_len: dict[str, int]
+
+    @property
+    def ids(self) -> dict[str, Vocabulary | Buckets]:
+        """What gives each column its ids."""
+        return {**self.vocabularies, **self.buckets}
 
     def encoders(self) -> dict[str, Encoder]:
         return {
             column.name: make_encoder(
                 column,
-                self.vocabularies.get(column.name),
+                self.ids.get(column.name),
                 self.scalers.get(column.name),
                 self.max_len.get(column.name, 0),
             )
@@ -44,13 +52,16 @@ class Fitted:
     def stored_vocabularies(self) -> dict[str, Vocabulary]:
         """Those that FuxiCTR keeps in feature_vocab.json."""
         return {
-            column.name: self.vocabularies[column.name] for column in self.columns if column.has_vocabulary
+            column.name: self.vocabularies[column.name]
+            for column in self.columns
+            if column.has_vocabulary and column.name in self.vocabularies
         }
 
     def state(self) -> dict[str, Any]:
         """The rest, for preprocessing.json."""
         scalers = {name: asdict(scaler) for name, scaler in self.scalers.items()}
-        return {"normalizers": scalers, "max_len": self.max_len}
+        buckets = {name: each.state() for name, each in self.buckets.items()}
+        return {"normalizers": scalers, "max_len": self.max_len, **({"buckets": buckets} if buckets else {})}
 
 
 def fit(spec: DatasetSpec, found: Survey, pretrained: dict[str, Path]) -> Fitted:
@@ -64,6 +75,7 @@ def fit(spec: DatasetSpec, found: Survey, pretrained: dict[str, Path]) -> Fitted
     """
     columns = spec.active_columns
     problems: list[str] = []
+    buckets = _buckets(spec, found, problems)
     vocabularies = _vocabularies(spec, found, problems)
     for column in columns:
         if column.name in pretrained:
@@ -76,11 +88,28 @@ def fit(spec: DatasetSpec, found: Survey, pretrained: dict[str, Path]) -> Fitted
         if column.normalizer and column.name in found.moments
     }
     max_len = {column.name: column.max_len or longest for column, longest in _sequences(columns, found)}
-    return Fitted(columns, vocabularies, scalers, max_len)
+    return Fitted(columns, vocabularies, buckets, scalers, max_len)
 
 
 def _sequences(columns: list[ColumnSpec], found: Survey) -> list[tuple[ColumnSpec, int]]:
     return [(column, found.longest[column.name]) for column in columns if column.type == "sequence"]
+
+
+def _buckets(spec: DatasetSpec, found: Survey, problems: list[str]) -> dict[str, Buckets]:
+    buckets: dict[str, Buckets] = {}
+    for column in spec.active_columns:
+        if column.category_processor == "hash_bucket":
+            buckets[column.name] = HashBuckets(column.num_buckets)
+        elif column.category_processor == "quantile_bucket":
+            counts = found.counts.pop(column.name).table()
+            if counts.height:
+                buckets[column.name] = QuantileBuckets.fit(counts, column.num_buckets)
+            else:
+                problems.append(
+                    f"column '{column.name}': the training data has no value to make buckets of: "
+                    "set active: false"
+                )
+    return buckets
 
 
 def _vocabularies(spec: DatasetSpec, found: Survey, problems: list[str]) -> dict[str, Vocabulary]:

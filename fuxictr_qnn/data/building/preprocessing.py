@@ -10,33 +10,16 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from fuxictr_qnn.data.building.functions import FUNCTIONS
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
 
 DEFAULT_FILL = {"str": "", "int": 0, "float": 0.0}
-
-
-def copy_from(column: str) -> pl.Expr:
-    """Another column, as it is."""
-    return pl.col(column)
-
-
-def convert_to_bucket(column: str) -> pl.Expr:
-    """Criteo's counts in buckets: floor(ln(x)^2) above 2, else x cut to an integer."""
-    x = pl.col(column)
-    return pl.when(x > 2).then((x.log() ** 2).floor()).otherwise(x).cast(pl.Int32)
-
-
-FUNCTIONS: dict[str, Callable[[str], pl.Expr]] = {
-    "copy_from": copy_from,
-    "convert_to_bucket": convert_to_bucket,
-}
 
 
 @dataclass(frozen=True)
@@ -118,15 +101,22 @@ class Preprocessing:
         if column.type == "sequence" and _is_list(self._schema[name]):
             items = pl.col(name).cast(pl.List(pl.String))
             self._add(column, items.list.join("^").fill_null(""))
+        if column.type == "embedding" and self._schema[name] == pl.String:
+            numbers = pl.col(name).str.split(column.splitter)
+            self._add(column, numbers.cast(pl.List(pl.Float32), strict=False))  # the survey finds wrong ones
 
     def _fill(self, column: ColumnSpec) -> None:
         """Replace missing cells; NaN counts as missing, a missing list stays."""
         dtype = self._schema[column.name]
         if _is_list(dtype):
             return
-        value = DEFAULT_FILL[column.dtype] if column.fill_na is None else column.fill_na
         cell = pl.col(column.name)
-        self._add(column, (cell.fill_nan(None) if dtype.is_float() else cell).fill_null(value))
+        cell = cell.fill_nan(None) if dtype.is_float() else cell
+        if column.category_processor and column.type == "categorical" and column.fill_na is None:
+            self._add(column, cell)  # missing values have a bucket of their own
+            return
+        value = DEFAULT_FILL[column.dtype] if column.fill_na is None else column.fill_na
+        self._add(column, cell.fill_null(value))
 
     def _add(self, column: ColumnSpec, expression: pl.Expr) -> bool:
         """Append a step if it fits the columns as they stand."""

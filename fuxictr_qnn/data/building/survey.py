@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from fuxictr_qnn.data.building.preprocessing import Preprocessing
-from fuxictr_qnn.data.raw.reading import Block, RawFiles
+from fuxictr_qnn.data.raw.reading import Block
+from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.vocabulary import Counts, split_tokens
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.errors import RequestError, shown
 
 
 @dataclass
@@ -46,11 +47,12 @@ class Survey:
 
     Attributes:
         counts: values of categorical, sequence (tokens) and meta columns; of the training split, but of
-            all splits for meta columns, whose ids name groups everywhere.
+            all splits for meta columns, whose ids name groups everywhere. None of hash buckets.
         moments: of numeric columns with a normalizer, training split.
         longest: most tokens in a cell of each sequence column, training split.
         rows: per split.
         label_sums: per split and label: the sum, for the positive rate.
+        weight_sum: of the training split's weight_col.
         not_binary: a sentence for each label with a value other than 0 and 1.
     """
 
@@ -59,20 +61,24 @@ class Survey:
     longest: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     label_sums: dict[str, dict[str, float]] = field(default_factory=dict)
+    weight_sum: float = 0.0
     not_binary: dict[str, str] = field(default_factory=dict)
 
 
-def survey(spec: DatasetSpec, splits: dict[str, RawFiles], preprocessing: Preprocessing) -> Survey:
+def survey(spec: DatasetSpec, sources: list[Source], preprocessing: Preprocessing) -> Survey:
     """Read every split once.
 
     Raises:
         RequestError: every unreadable cell, missing label and split without rows that was found.
     """
     found = Survey()
+    for split in spec.split_names:
+        found.rows[split] = 0
+        found.label_sums[split] = {label.name: 0.0 for label in spec.label_col}
     problems: list[str] = []
-    for split, files in splits.items():
+    for source in sources:
         try:
-            _survey_split(spec, split, files, preprocessing, found)
+            _survey_source(spec, source, preprocessing, found)
         except RequestError as error:
             problems += error.problems
     if problems:
@@ -80,24 +86,34 @@ def survey(spec: DatasetSpec, splits: dict[str, RawFiles], preprocessing: Prepro
     return found
 
 
-def _survey_split(
-    spec: DatasetSpec, split: str, files: RawFiles, preprocessing: Preprocessing, found: Survey
-) -> None:
-    found.rows[split] = 0
-    found.label_sums[split] = {label.name: 0.0 for label in spec.label_col}
-    for block in files.blocks(preprocessing.inputs):
+def _survey_source(spec: DatasetSpec, source: Source, preprocessing: Preprocessing, found: Survey) -> None:
+    weight = source.weight_of(spec)
+    for block, parts in source.blocks([*preprocessing.inputs, *weight]):
         frame = preprocess(preprocessing, block)
-        if spec.feature_processor and split == "train" and not found.rows[split]:
+        if spec.feature_processor and source.split == "train" and not found.rows["train"]:
             preprocessing.check_rowwise(block.frame[:10_000])
         _check_numbers(spec, frame, block)
-        found.rows[split] += frame.height
-        for label in spec.label_col:
-            _note_label(label.name, frame[label.name].cast(pl.Float64), block, split, found)
-        for column in spec.active_columns:
-            if split == "train" or column.type == "meta":
-                _count(column, frame[column.name], found)
-    if not found.rows[split]:
-        raise RequestError(f"{split}_data: '{files.files[0]}' has no rows")
+        _check_vectors(spec, frame, block)
+        _note_labels(spec, frame, block, found)
+        if weight:
+            _check_weights(weight[0], block)
+        for split, mask in parts.items():
+            rows = frame if mask is None else frame.filter(pl.Series(mask))
+            found.rows[split] += rows.height
+            for name in found.label_sums[split]:
+                found.label_sums[split][name] += float(rows[name].cast(pl.Float64).sum())
+            if weight and split == "train":
+                weights = block.frame[weight[0]]
+                found.weight_sum += float(
+                    (weights if mask is None else weights.filter(pl.Series(mask))).sum()
+                )
+            for column in spec.active_columns:
+                if split == "train" or column.type == "meta":
+                    _count(column, rows[column.name], found)
+    if not found.rows[source.split]:
+        raise RequestError(f"{source.split}_data: '{source.files.files[0]}' has no rows")
+    if weight and not found.weight_sum:
+        raise RequestError(f"weight_col '{weight[0]}': all weights of the training rows are 0")
 
 
 def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
@@ -120,29 +136,73 @@ def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
 
 
 def _check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
-    """Labels and numeric columns must be finite in every row; names the first row of each that is not."""
-    numeric = [column.name for column in spec.active_columns if column.type == "numeric"]
-    kinds = {label.name: "label" for label in spec.label_col} | dict.fromkeys(numeric, "column")
+    """Labels and numeric columns must be finite in every row; names the first row of each that is not.
+
+    Numbers that become ids may be missing, but not infinite.
+    """
+    kinds = {label.name: "label" for label in spec.label_col}
+    kinds |= {column.name: "column" for column in spec.active_columns if column.type == "numeric"}
+    ids = [c.name for c in spec.active_columns if c.type == "categorical" and frame.schema[c.name].is_float()]
     problems = []
-    for name, kind in kinds.items():
-        wrong = ~frame[name].cast(pl.Float64).is_finite().fill_null(False)
+    for name, kind in {**kinds, **dict.fromkeys(ids, "column")}.items():
+        values = frame[name].cast(pl.Float64)
+        wrong = values.is_infinite().fill_null(False) if name in ids else ~values.is_finite().fill_null(False)
         if wrong.any():
-            row = block.first_row + wrong.arg_max() + 1
-            problems.append(f"'{block.file}', row {row}: {kind} '{name}' is missing or not a finite number")
+            at = wrong.arg_max()
+            what = "missing or not a finite number"
+            if values[at] in (math.inf, -math.inf):
+                what = (
+                    f"{values[at]} (infinite, or too large for a number): correct the cell or leave it empty"
+                )
+            problems.append(f"'{block.file}', row {block.first_row + at + 1}: {kind} '{name}' is {what}")
     if problems:
         raise RequestError(problems)
 
 
-def _note_label(name: str, values: pl.Series, block: Block, split: str, found: Survey) -> None:
-    """Add to the positive rate, and remember the first value that is not 0 or 1."""
-    found.label_sums[split][name] += float(values.sum())
-    strange = (values != 0) & (values != 1)
-    if strange.any() and name not in found.not_binary:
-        at = strange.arg_max()
-        found.not_binary[name] = (
-            f"'{block.file}', row {block.first_row + at + 1}: label '{name}' is {values[at]}, "
-            f"but classification needs 0 or 1; use task: regression for other labels"
+def _check_vectors(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
+    """Every list of an embedding column has as many finite numbers as the config says."""
+    problems = []
+    for column in spec.active_columns:
+        if column.type != "embedding":
+            continue
+        lists = frame[column.name].cast(pl.List(pl.Float64))
+        finite = lists.list.eval(pl.element().is_finite().fill_null(False)).list.all()
+        wrong = ~((lists.list.len() == column.vector_width) & finite).fill_null(False)
+        if wrong.any():
+            at = wrong.arg_max()
+            held = shown(lists[at].to_list()) if lists[at] is not None else "nothing"
+            problems.append(
+                f"'{block.file}', row {block.first_row + at + 1}: column '{column.name}' needs "
+                f"{column.vector_width} finite numbers (pretrain_dim; text has a splitter), but holds {held}"
+            )
+    if problems:
+        raise RequestError(problems)
+
+
+def _check_weights(name: str, block: Block) -> None:
+    """Weights are finite and not negative."""
+    values = block.frame[name].cast(pl.Float64)
+    wrong = ~(values.is_finite() & (values >= 0)).fill_null(False)
+    if wrong.any():
+        at = wrong.arg_max()
+        what = "is missing" if values[at] is None else f"is {values[at]:g}"
+        raise RequestError(
+            f"'{block.file}', row {block.first_row + at + 1}: weight_col '{name}' {what}: "
+            "a weight is a finite number of at least 0"
         )
+
+
+def _note_labels(spec: DatasetSpec, frame: pl.DataFrame, block: Block, found: Survey) -> None:
+    """Remember the first value of each label that is not 0 or 1."""
+    for name in (label.name for label in spec.label_col):
+        values = frame[name].cast(pl.Float64)
+        strange = (values != 0) & (values != 1)
+        if strange.any() and name not in found.not_binary:
+            at = strange.arg_max()
+            found.not_binary[name] = (
+                f"'{block.file}', row {block.first_row + at + 1}: label '{name}' is {values[at]}, "
+                f"but classification needs 0 or 1; use task: regression for other labels"
+            )
 
 
 def _count(column: ColumnSpec, values: pl.Series, found: Survey) -> None:
@@ -150,7 +210,11 @@ def _count(column: ColumnSpec, values: pl.Series, found: Survey) -> None:
     if column.type == "sequence":
         tokens, lengths = split_tokens(values, column.splitter)
         found.longest[name] = max(found.longest.get(name, 0), int(lengths.max()))
-        found.counts.setdefault(name, Counts()).add(tokens)
+        counted = values if column.count_whole_cells else tokens
+        if column.category_processor is None:
+            found.counts.setdefault(name, Counts()).add(counted)
+    elif column.category_processor == "hash_bucket":
+        return
     elif column.type == "categorical" or (column.type == "meta" and column.remap):
         found.counts.setdefault(name, Counts()).add(values)
     elif column.type == "numeric" and column.normalizer:

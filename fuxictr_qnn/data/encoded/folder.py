@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 
 from fuxictr_qnn.data.checks import check_config
 from fuxictr_qnn.data.dataset import BuiltDataset
+from fuxictr_qnn.data.download.plan import download_hint
+from fuxictr_qnn.data.encoded.h5 import check_h5
+from fuxictr_qnn.data.encoded.old_feature_map import is_old, translated
 from fuxictr_qnn.data.feature_map import describe
 from fuxictr_qnn.data.fingerprint import ContentHashes, fingerprint
 from fuxictr_qnn.data.items.rows import row_problems
@@ -29,38 +32,44 @@ NOTES = "notes.json"  # beside the item table: what had to be changed to read it
 
 
 def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
-    """A folder `<data_root>/<dataset_id>` with feature_map.json and encoded parquet or npz files.
+    """A folder `<data_root>/<dataset_id>` with feature_map.json and encoded parquet, npz or h5 files.
 
-    With feature_cols (and rebuild_dataset: false) the feature map is made from their vocab_size,
-    else feature_map.json is read. An item table (item_info) is checked together with all rows, and
-    kept beside the feature map.
+    With feature_cols (and rebuild_dataset: false) the feature map is made from their vocab_size, else
+    feature_map.json is read; one of FuxiCTR 1.x or 2.0 is translated, and the translation kept where
+    builds go. An item table (item_info) is checked together with all rows, and kept beside the feature map.
 
     Raises:
         RequestError: feature_map.json or data that is missing, columns without vocab_size, items and
-            histories that do not fit the config or each other.
+            histories that do not fit the config or each other, h5 files that do not fit their feature map.
     """
     started = time.perf_counter()
     problems: list[str] = []
-    found = {split: _find_data(split, spec, places, problems) for split in spec.split_paths}
+    found = {split: find_data(split, spec, places, problems) for split in spec.split_paths}
     if not found:
         problems.append(f"{spec.source or spec.dataset_id}: train_data is not set")
-    problems += _undescribed(spec) if spec.feature_cols else []
+    problems += _undescribed(spec) if _has_columns(spec) else []
     item_files = _attempt(lambda: find_item_files(spec, places), problems)
-    if spec.feature_cols or spec.item_info:
+    if _has_columns(spec) or spec.item_info:
         _attempt(lambda: check_config(spec), problems)
-    feature_map = None if spec.feature_cols else _find_feature_map(spec, places, problems)
+    feature_map = None if _has_columns(spec) else find_feature_map(spec, places, problems)
+    splits = {split: path for split, path in found.items() if path}
+    translation = None
+    if feature_map:
+        translation = _attempt(lambda: _translation(spec, feature_map, splits), problems)
     if problems:
         raise RequestError(problems)
-    splits = {split: path for split, path in found.items() if path}
     hashes = ContentHashes(places.build_root(spec.dataset_id))
-    contents = _contents(hashes, splits, item_files)
+    contents = _contents(hashes, splits, item_files, feature_map)
     if feature_map is None:
         feature_map = _described(spec, places, contents)
         if not feature_map.is_file():
             _describe(spec, feature_map, splits, item_files)
     else:
         _read_items(spec, splits, item_files)
-        contents["feature_map"] = [hashes.of(feature_map)]
+        if translation is not None:
+            feature_map = _described(spec, places, contents)
+            if not feature_map.is_file():
+                write_json(feature_map, translation, indent=4)
     hashes.save()
     return BuiltDataset(
         dataset_id=spec.dataset_id,
@@ -74,6 +83,11 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
         seconds=time.perf_counter() - started,
         warnings=_notes(feature_map.parent),
     )
+
+
+def _has_columns(spec: DatasetSpec) -> bool:
+    """Whether the config says what the columns are, and not feature_map.json."""
+    return bool(spec.feature_cols) and spec.data_format != "h5"
 
 
 def _attempt(action: Callable[[], Any], problems: list[str]) -> Any:
@@ -121,24 +135,63 @@ def _without_table(spec: DatasetSpec, split: str, file: Path) -> list[str]:
     ]
 
 
-def _find_data(split: str, spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
-    """A file, with or without its suffix in the config, or a folder of part files."""
+def find_data(split: str, spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
+    """A file, with or without its suffix in the config, a folder of part files, or a pattern of them.
+
+    FuxiCTR 1.x wrote a large split not as train.h5, but as train_part_0.h5, train_part_1.h5 ...
+    """
     path = spec.split_paths[split]
-    for suffix in ("", SUFFIX[spec.data_format], ".parquet", ".npz"):
+    for suffix in dict.fromkeys(("", SUFFIX[spec.data_format], ".parquet", ".npz", ".h5")):
         place = places.find(path + suffix, spec.dataset_id)
         if place is not None:
             return place
-    problems.append(places.not_found(f"{split}_data", path, spec.dataset_id))
+    pattern = path if "*" in path else path.removesuffix(".h5") + "_part_*.h5"
+    for place in places.candidates(pattern, spec.dataset_id):
+        if any(place.parent.glob(place.name)):
+            return place
+    hint = download_hint(spec, places)
+    problems.append(places.not_found(f"{split}_data", path, spec.dataset_id) + hint)
     return None
 
 
-def _find_feature_map(spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
+def find_feature_map(spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
     path = str(Path(spec.data_root or ".") / spec.dataset_id / "feature_map.json")
     place = places.find(path, spec.dataset_id) or places.find("feature_map.json", spec.dataset_id)
     if place is None:
-        key = "feature_map.json of encoded data (the config has no feature_cols)"
+        why = "h5 data is encoded" if spec.data_format == "h5" else "the config has no feature_cols"
+        key = f"feature_map.json of encoded data ({why})"
         problems.append(places.not_found(key, path, spec.dataset_id))
     return place
+
+
+def _translation(spec: DatasetSpec, file: Path, splits: dict[str, Path]) -> dict[str, Any] | None:
+    """Today's form of an old feature map, or None where the file is in today's form.
+
+    Raises:
+        RequestError: a feature map that cannot be read or is of another dataset; h5 files without its
+            columns.
+    """
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise RequestError(f"'{file}' is no JSON file: {error}") from error
+    named = content.get("dataset_id") if isinstance(content, dict) else None
+    if named not in (None, spec.dataset_id):
+        raise RequestError(
+            f"'{file}' is the feature map of dataset '{named}', not '{spec.dataset_id}': set "
+            "data_root and dataset_id to what belongs together"
+        )
+    h5_files = [part for path in splits.values() for part in data_files(path) if part.suffix == ".h5"]
+    if not h5_files and not is_old(content):
+        return None
+    today, problems = translated(content, [label.name for label in spec.label_col])
+    problems = [f"'{file}': {problem}" for problem in problems]
+    if not problems:
+        features = {name: feature for item in today["features"] for name, feature in item.items()}
+        problems = [sentence for part in h5_files for sentence in check_h5(part, features, today["labels"])]
+    if problems:
+        raise RequestError(problems)
+    return today | {"dataset_id": spec.dataset_id}
 
 
 def _undescribed(spec: DatasetSpec) -> list[str]:
@@ -170,14 +223,16 @@ def find_encoded(spec: DatasetSpec, places: Places) -> Path | None:
         RequestError: data, feature_map.json or files of the item table are missing.
     """
     problems: list[str] = []
-    splits = {split: _find_data(split, spec, places, problems) for split in spec.split_paths}
-    came_along = None if spec.feature_cols else _find_feature_map(spec, places, problems)
+    found = {split: find_data(split, spec, places, problems) for split in spec.split_paths}
+    came_along = None if _has_columns(spec) else find_feature_map(spec, places, problems)
     if problems:
         raise RequestError(problems)
-    if came_along:
+    splits = {split: path for split, path in found.items() if path}
+    if came_along and _translation(spec, came_along, splits) is None:
         return came_along
     hashes = ContentHashes(places.build_root(spec.dataset_id))
-    described = _described(spec, places, _contents(hashes, splits, find_item_files(spec, places)))
+    contents = _contents(hashes, splits, find_item_files(spec, places), came_along)
+    described = _described(spec, places, contents)
     return described if described.is_file() else None
 
 
@@ -187,11 +242,12 @@ def _described(spec: DatasetSpec, places: Places, contents: dict[str, list[str]]
 
 
 def _contents(
-    hashes: ContentHashes, splits: dict[str, Path], item_files: dict[str, Path]
+    hashes: ContentHashes, splits: dict[str, Path], item_files: dict[str, Path], feature_map: Path | None
 ) -> dict[str, list[str]]:
     """Of all files; not their times, so that a copy of the data is the same data."""
     files = {split: data_files(path) for split, path in splits.items()}
     files |= {key: [file] for key, file in item_files.items()}
+    files |= {"feature_map": [feature_map]} if feature_map else {}
     return {key: [hashes.of(file) for file in some] for key, some in files.items()}
 
 

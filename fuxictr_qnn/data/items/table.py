@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fuxictr_qnn.data.building.encoding import as_lists
+from fuxictr_qnn.data.download.plan import download_hint
 from fuxictr_qnn.data.items.columns import Misfit, encode, id_problems, some
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.spec import ITEM_KEY, DatasetSpec
@@ -79,7 +80,8 @@ def find_item_files(spec: DatasetSpec, places: Places) -> dict[str, Path]:
     }
     missing = [key for key, place in found.items() if place is None or not place.is_file()]
     if missing:
-        raise RequestError(places.not_found(key, wanted[key], spec.dataset_id) for key in missing)
+        hint = download_hint(spec, places)
+        raise RequestError(places.not_found(key, wanted[key], spec.dataset_id) + hint for key in missing)
     return found
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fuxictr_qnn.data.loaders.storage import Field, data_files, layout, read_matrices
+from fuxictr_qnn.data.loaders.batches import batch_of, batch_starts, random_state
+from fuxictr_qnn.data.loaders.storage import data_files, layout, read_matrices
 
 
 class MemoryLoader:
@@ -22,13 +22,14 @@ class MemoryLoader:
 
     Args:
         feature_map: FuxiCTR's FeatureMap; its features, group_id and labels are read.
-        data_path: parquet or npz file, or a folder of part files.
+        data_path: parquet, npz or h5 file, or a folder of part files.
         split: "train", or anything else for data that keeps its order.
         device: where the matrices lie, and so the batches.
         **kwargs: other keys of FuxiCTR's hook are accepted and not used.
 
     Each batch is a dict: feature, group id or label -> tensor of shape (B,), sequences (B, max_len),
-    embeddings (B, pretrain_dim). Ids are int32, meta columns int64, numbers and labels float32. Where the
+    embeddings (B, pretrain_dim); in training also the rows' weights, where the feature map has a
+    `weight_col`, (B,). Ids are int32, meta columns int64, numbers and labels float32. Where the
     feature map has an item table, a batch holds of the items only their ids: item_key (B,) and
     item_history (B, max_len), the latest item last, 0 before the first.
     """
@@ -50,12 +51,12 @@ class MemoryLoader:
         self.shuffle = shuffle and split == "train"
         self.seed = seed
         self.epoch = 0
-        self._fields = layout(feature_map)
+        self._fields = layout(feature_map, split)
         self.num_blocks = len(data_files(Path(data_path)))
         arrays = read_matrices(Path(data_path), self._fields)
         self._matrices = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         self.num_samples = len(next(iter(arrays.values())))
-        self._starts = self._batch_starts()
+        self._starts = batch_starts(self.num_samples, batch_size, split)
         self.num_batches = len(self._starts)
 
     def __len__(self) -> int:
@@ -87,20 +88,14 @@ class MemoryLoader:
         else:
             chosen = order[rows]
             parts = {name: _gather(matrix, chosen) for name, matrix in self._matrices.items()}
-        return {field.name: _column(parts[field.matrix], field) for field in self._fields}
+        return batch_of(parts, self._fields)
 
     def _order(self, epoch: int) -> Tensor:
         """A permutation of the rows; drawn on the CPU, so that every device sees the same one."""
-        seed = int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0])
+        seed = int(random_state(self.seed, epoch).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
         device = next(iter(self._matrices.values())).device
         return torch.randperm(self.num_samples, generator=generator).to(device)
-
-    def _batch_starts(self) -> list[int]:
-        starts = list(range(0, self.num_samples, self.batch_size))
-        if self.split == "train" and len(starts) > 1 and self.num_samples - starts[-1] == 1:
-            starts.pop()
-        return starts
 
 
 def _gather(matrix: Tensor, rows: Tensor) -> Tensor:
@@ -108,9 +103,3 @@ def _gather(matrix: Tensor, rows: Tensor) -> Tensor:
     if matrix.device.type == "cpu":
         return torch.from_numpy(matrix.numpy().take(rows.numpy(), axis=0))
     return matrix.index_select(0, rows)
-
-
-def _column(part: Tensor, field: Field) -> Tensor:
-    if field.is_list:
-        return part[:, field.start : field.start + field.width]
-    return part[:, field.start]

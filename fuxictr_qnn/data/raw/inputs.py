@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuxictr_qnn.data.download.plan import download_hint
 from fuxictr_qnn.data.fingerprint import ContentHashes
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError
 
-SUFFIX = {"csv": ".csv", "parquet": ".parquet", "npz": ".npz"}
+SUFFIX = {"csv": ".csv", "parquet": ".parquet", "npz": ".npz", "h5": ".h5"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _files_of(key: str, path: str, spec: DatasetSpec, places: Places) -> tuple[l
     if place is None and not path.endswith(suffix):
         place = places.find(path + suffix, spec.dataset_id)
     if place is None:
-        return [], places.not_found(key, path, spec.dataset_id)
+        return [], places.not_found(key, path, spec.dataset_id) + download_hint(spec, places)
     files = sorted(place.glob(f"*{suffix}")) if place.is_dir() else [place]
     if not files:
         return [], f"{key}: the folder '{place}' holds no {suffix} file"

@@ -1,0 +1,138 @@
+"""CSV as bytes: its header line, its rows in pieces, and where a piece is out of shape."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fuxictr_qnn.errors import RequestError, shown
+
+LONGEST_ROW = 256 << 20  # bytes; beyond it a quote was never closed
+OTHER_FILES = {  # first bytes -> what the file is, and the remedy
+    b"\x1f\x8b": "is compressed (gzip): unpack it first",
+    b"PK\x03\x04": "is compressed (zip): unpack it first",
+    b"BZh": "is compressed (bzip2): unpack it first",
+    b"\x28\xb5\x2f\xfd": "is compressed (zstd): unpack it first",
+    b"PAR1": "is a parquet file: set data_format: parquet",
+    b"\xff\xfe": "is UTF-16 text: convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)",
+    b"\xfe\xff": "is UTF-16 text: convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)",
+}
+USUAL_SEPARATORS = ("\t", ";", "|", ",")
+
+
+def header(file: Path, separator: str) -> list[str]:
+    """The column names as they are written, repeated ones repeated.
+
+    Raises:
+        RequestError: the file is something else, or its first line is no header of several columns.
+    """
+    with open(file, "rb") as source:
+        line = _header_line(source)
+    for opening, what in OTHER_FILES.items():
+        if line.startswith(opening):
+            raise RequestError(f"'{file}' {what}")
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise RequestError(not_utf8(file, 1, line[error.start])) from error
+    if not text.strip():
+        raise RequestError(f"'{file}', line 1 is blank: it must name the columns")
+    if "\r" in text and '"' not in text:
+        raise RequestError(f"'{file}' ends its lines with CR alone: convert them to LF (tr '\\r' '\\n')")
+    names = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    other = [mark for mark in USUAL_SEPARATORS if mark != separator and mark in names[0]]
+    if len(names) == 1 and other:
+        raise RequestError(
+            f"'{file}' has one column {shown(names[0])}, split at {shown(separator)}: "
+            f"set separator: {shown(other[0])}"
+        )
+    return names
+
+
+def not_utf8(file: Path, line: int, byte: int) -> str:
+    return (
+        f"'{file}', line {line}: byte 0x{byte:02x} is not UTF-8 text: convert the file "
+        "(iconv -f LATIN1 -t UTF-8, if that is what it is)"
+    )
+
+
+def pieces(file: Path, size: int) -> Iterator[tuple[int, bytes]]:
+    """The rows after the header in pieces of about `size` bytes, each with its place in the file.
+
+    Blank lines at the end of the file belong to no piece.
+
+    Raises:
+        RequestError: a quote that is never closed.
+    """
+    with open(file, "rb") as source:
+        offset, rest = len(_header_line(source)), b""
+        while chunk := source.read(size):
+            rest += chunk
+            end = _row_end(rest)
+            while end and rest[end - 1] in b"\r\n":  # blank lines wait for a row behind them
+                end -= 1
+            if end:
+                used = rest.index(b"\n", end) + 1
+                yield offset, rest[:used]
+                offset, rest = offset + used, rest[used:]
+            elif len(rest) > LONGEST_ROW:
+                break
+        if rest.count(b'"') % 2:
+            raise RequestError(
+                f"'{file}', line {line_of(file, offset)}: a quote is opened and never closed: close it, or "
+                "double each quote that is part of a text and put that text in quotes"
+            )
+        if rest.strip(b"\r\n"):
+            yield offset, rest
+
+
+def _header_line(source: io.BufferedReader) -> bytes:
+    line = source.readline()
+    while line.count(b'"') % 2 and (more := source.readline()):  # a quoted name with a line end in it
+        line += more
+    return line
+
+
+def _row_end(text: bytes) -> int:
+    """Length of the complete rows in `text`: up to the last line end outside of quotes."""
+    end = text.rfind(b"\n") + 1
+    quotes = text.count(b'"', 0, end)
+    while end and quotes % 2:
+        start = text.rfind(b"\n", 0, end - 1) + 1
+        quotes -= text.count(b'"', start, end)
+        end = start
+    return end
+
+
+def line_of(file: Path, offset: int) -> int:
+    """The number, from 1, of the line that holds the byte at `offset`."""
+    lines = 1
+    with open(file, "rb") as source:
+        while offset > 0 and (chunk := source.read(min(offset, 1 << 24))):
+            lines += chunk.count(b"\n")
+            offset -= len(chunk)
+    return lines
+
+
+def misshapen(text: bytes, separator: str, columns: int) -> tuple[int, int] | None:
+    """The first row that has not as many fields as there are columns: where it starts, and how many it has.
+
+    A blank row has 0 fields. None: all rows are in shape.
+    """
+    marks = np.frombuffer(text, np.uint8)
+    outside = np.bitwise_xor.accumulate((marks == ord('"')).view(np.uint8)) == 0
+    ends = np.flatnonzero((marks == ord("\n")) & outside)
+    if not text.endswith(b"\n"):
+        ends = np.append(ends, len(text))
+    separators = np.flatnonzero((marks == ord(separator)) & outside)
+    fields = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
+    wrong = np.flatnonzero(fields != columns)
+    if not len(wrong):
+        return None
+    start = int(ends[wrong[0] - 1]) + 1 if wrong[0] else 0
+    blank = not text[start : ends[wrong[0]]].strip(b"\r\n")
+    return start, 0 if blank else int(fields[wrong[0]])

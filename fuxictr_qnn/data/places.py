@@ -37,6 +37,16 @@ class Places:
         looked = "\n".join(f"    {candidate}" for candidate in self.candidates(path, dataset_id))
         return f"{key}: '{path}' is at none of\n{looked}\n  set --data-root to the folder that holds it"
 
+    def all_not_found(self, missing: dict[str, str], dataset_id: str, hint: str = "") -> list[str]:
+        """Messages about several missing files (key -> path): the first one says where was looked for them.
+
+        Args:
+            hint: ends that one: what to do about it.
+        """
+        keys = list(missing)
+        first = [self.not_found(key, missing[key], dataset_id) + hint for key in keys[:1]]
+        return first + [f"{key}: '{missing[key]}' is not there either" for key in keys[1:]]
+
     def build_root(self, dataset_id: str) -> Path:
         """The folder for a dataset's builds: it can be written, or made.
 

@@ -44,7 +44,7 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
     """
     started = time.perf_counter()
     problems: list[str] = []
-    found = {split: find_data(split, spec, places, problems) for split in spec.split_paths}
+    found = find_data(spec, places, problems)
     if not found:
         problems.append(f"{spec.source or spec.dataset_id}: train_data is not set")
     problems += _undescribed(spec) if _has_columns(spec) else []
@@ -135,12 +135,19 @@ def _without_table(spec: DatasetSpec, split: str, file: Path) -> list[str]:
     ]
 
 
-def find_data(split: str, spec: DatasetSpec, places: Places, problems: list[str]) -> Path | None:
+def find_data(spec: DatasetSpec, places: Places, problems: list[str]) -> dict[str, Path | None]:
+    """Of each split that the config names: where it is; None, and one more problem, where it is nowhere."""
+    found = {split: _place_of(path, spec, places) for split, path in spec.split_paths.items()}
+    missing = {f"{split}_data": spec.split_paths[split] for split, place in found.items() if place is None}
+    problems += places.all_not_found(missing, spec.dataset_id, download_hint(spec, places))
+    return found
+
+
+def _place_of(path: str, spec: DatasetSpec, places: Places) -> Path | None:
     """A file, with or without its suffix in the config, a folder of part files, or a pattern of them.
 
     FuxiCTR 1.x wrote a large split not as train.h5, but as train_part_0.h5, train_part_1.h5 ...
     """
-    path = spec.split_paths[split]
     for suffix in dict.fromkeys(("", SUFFIX[spec.data_format], ".parquet", ".npz", ".h5")):
         place = places.find(path + suffix, spec.dataset_id)
         if place is not None:
@@ -149,8 +156,6 @@ def find_data(split: str, spec: DatasetSpec, places: Places, problems: list[str]
     for place in places.candidates(pattern, spec.dataset_id):
         if any(place.parent.glob(place.name)):
             return place
-    hint = download_hint(spec, places)
-    problems.append(places.not_found(f"{split}_data", path, spec.dataset_id) + hint)
     return None
 
 
@@ -223,7 +228,7 @@ def find_encoded(spec: DatasetSpec, places: Places) -> Path | None:
         RequestError: data, feature_map.json or files of the item table are missing.
     """
     problems: list[str] = []
-    found = {split: find_data(split, spec, places, problems) for split in spec.split_paths}
+    found = find_data(spec, places, problems)
     came_along = None if _has_columns(spec) else find_feature_map(spec, places, problems)
     if problems:
         raise RequestError(problems)

@@ -78,10 +78,9 @@ def find_item_files(spec: DatasetSpec, places: Places) -> dict[str, Path]:
         key: places.find(path, spec.dataset_id) or places.find(f"{path}.parquet", spec.dataset_id)
         for key, path in wanted.items()
     }
-    missing = [key for key, place in found.items() if place is None or not place.is_file()]
+    missing = {key: wanted[key] for key, place in found.items() if place is None or not place.is_file()}
     if missing:
-        hint = download_hint(spec, places)
-        raise RequestError(places.not_found(key, wanted[key], spec.dataset_id) + hint for key in missing)
+        raise RequestError(places.all_not_found(missing, spec.dataset_id, download_hint(spec, places)))
     return found
 
 

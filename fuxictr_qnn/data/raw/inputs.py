@@ -46,14 +46,15 @@ def find_raw_files(spec: DatasetSpec, places: Places) -> dict[str, list[Path]]:
     Raises:
         RequestError: every file that is missing or empty, with where it was looked for.
     """
+    problems = [] if spec.train_data else [f"{spec.source or spec.dataset_id}: train_data is not set"]
+    placed = {split: _place_of(path, spec, places) for split, path in spec.split_paths.items()}
+    missing = {f"{split}_data": spec.split_paths[split] for split, place in placed.items() if place is None}
+    problems += places.all_not_found(missing, spec.dataset_id, download_hint(spec, places))
     found: dict[str, list[Path]] = {}
-    problems = []
-    if not spec.train_data:
-        problems.append(f"{spec.source or spec.dataset_id}: train_data is not set")
-    for split, path in spec.split_paths.items():
-        files, problem = _files_of(f"{split}_data", path, spec, places)
-        found[split] = files
-        problems += [problem] if problem else []
+    for split, place in placed.items():
+        if place is not None:
+            found[split], problem = _files_of(f"{split}_data", place, SUFFIX[spec.data_format])
+            problems += [problem] if problem else []
     if problems:
         raise RequestError(problems)
     return found
@@ -76,13 +77,16 @@ def find_pretrained(spec: DatasetSpec, places: Places) -> dict[str, Path]:
     return found
 
 
-def _files_of(key: str, path: str, spec: DatasetSpec, places: Places) -> tuple[list[Path], str | None]:
-    suffix = SUFFIX[spec.data_format]
+def _place_of(path: str, spec: DatasetSpec, places: Places) -> Path | None:
+    """The file or folder that a path names, with or without its suffix."""
     place = places.find(path, spec.dataset_id)
+    suffix = SUFFIX[spec.data_format]
     if place is None and not path.endswith(suffix):
         place = places.find(path + suffix, spec.dataset_id)
-    if place is None:
-        return [], places.not_found(key, path, spec.dataset_id) + download_hint(spec, places)
+    return place
+
+
+def _files_of(key: str, place: Path, suffix: str) -> tuple[list[Path], str | None]:
     files = sorted(place.glob(f"*{suffix}")) if place.is_dir() else [place]
     if not files:
         return [], f"{key}: the folder '{place}' holds no {suffix} file"

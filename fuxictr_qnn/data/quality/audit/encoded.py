@@ -54,7 +54,7 @@ def open_files(spec: DatasetSpec, places: Places) -> EncodedFiles:
         RequestError: files, feature_map.json or columns are missing or damaged.
     """
     problems: list[str] = []
-    found = {split: find_data(split, spec, places, problems) for split in spec.split_paths}
+    found = find_data(spec, places, problems)
     by_map = not spec.feature_cols or spec.data_format == "h5"
     feature_map = find_feature_map(spec, places, problems) if by_map else None
     problems += [] if spec.train_data else [f"{spec.source or spec.dataset_id}: train_data is not set"]

@@ -87,6 +87,8 @@ def main() -> None:
 def criteo_like(rows: int, fewer: list[int], folder: Path | None) -> None:
     """Build `rows` of them with this package, and two smaller numbers of rows with both; print the table."""
     found: dict[tuple[str, int], dict[str, float]] = {}
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
     for count in sorted({rows, *fewer}):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             write_dataset(Path(scratch), count)

@@ -25,10 +25,11 @@ class Counts:
         self._parts: list[pl.DataFrame] = []
         self._merged_height = 0
 
-    def add(self, values: pl.Series) -> None:
-        """Count one more block; missing values do not count."""
+    def add(self, values: pl.Series, counts: np.ndarray) -> None:
+        """Count one more block: its distinct values, and how often each occurs. Missing ones do not count."""
         values = values.fill_nan(None) if values.dtype.is_float() else values
-        self._parts.append(values.alias("value").drop_nulls().value_counts(name="count"))
+        part = pl.DataFrame({"value": values, "count": pl.Series(counts, dtype=pl.UInt32)})
+        self._parts.append(part.filter((pl.col("count") > 0) & pl.col("value").is_not_null()))
         fresh = sum(part.height for part in self._parts) - self._merged_height
         if len(self._parts) > 1 and fresh > max(self._merged_height, 1_000_000):
             self._merge()

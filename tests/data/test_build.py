@@ -18,6 +18,7 @@ from data_support import SMALL, make_spec, quiet, small_frame, small_spec, write
 
 from fuxictr_qnn.data import Places, build_dataset, find_build
 from fuxictr_qnn.data.building.build import is_complete
+from fuxictr_qnn.data.building.preprocessing import Step, _stages
 from fuxictr_qnn.data.raw import reading
 from fuxictr_qnn.errors import RequestError
 
@@ -271,3 +272,25 @@ def test_vectors_in_a_csv(tmp_path):
         file.write_text(f"vector,label\n0.5 1,1\n{cell},0\n")
         with pytest.raises(RequestError, match="row 2: column 'vector' needs 2 finite numbers"):
             build_dataset(spec, places, log=quiet)
+
+
+def test_preprocess_steps_of_one_round_do_not_depend_on_each_other():
+    """A copy of a column is taken before that column changes, or after, as the steps say."""
+    a, b, c = (pl.col(name) for name in "abc")
+    steps = [
+        Step("a", a.fill_null(0)),
+        Step("b", a + 1),
+        Step("a", a * 10),
+        Step("c", c + b),
+        Step("d", pl.lit(1)),
+    ]
+    rounds = [[step.column for step in stage] for stage in _stages(steps)]
+    assert rounds == [["a", "d"], ["b"], ["a", "c"]]
+    frame = pl.DataFrame({"a": [None, 2], "b": [0, 0], "c": [1, 1]})
+    one_by_one = frame
+    for step in steps:
+        one_by_one = one_by_one.with_columns(step.expression.alias(step.column))
+    together = frame
+    for stage in _stages(steps):
+        together = together.with_columns(step.expression.alias(step.column) for step in stage)
+    assert together.to_dict(as_series=False) == one_by_one.select(together.columns).to_dict(as_series=False)

@@ -25,7 +25,8 @@ def vocabulary_of(values: list, min_count: int = 1, na_value: object = "") -> Vo
     half = len(values) // 2
     dtype = pl.String if isinstance(values[0], str) else pl.Int64
     for part in (values[:half], values[half:]):
-        counts.add(pl.Series(part, dtype=dtype))
+        distinct = sorted(set(part))
+        counts.add(pl.Series(distinct, dtype=dtype), np.array([part.count(value) for value in distinct]))
     return Vocabulary.from_counts(counts.table(), min_count, na_value)
 
 
@@ -94,7 +95,7 @@ def test_vocabulary_file(tmp_path: Path):
 def test_counting_in_many_blocks_needs_few_tables():
     counts = Counts()
     for _ in range(30):
-        counts.add(pl.Series(np.arange(100_000)))
+        counts.add(pl.Series(np.arange(100_000)), np.ones(100_000))
     assert len(counts._parts) < 25
     assert counts.table()["count"].unique().to_list() == [30]
 

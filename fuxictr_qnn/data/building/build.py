@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from fuxictr_qnn.data.building.encoding import SplitFiles, encode_source
 from fuxictr_qnn.data.building.fitting import Fitted, fit
 from fuxictr_qnn.data.building.preprocessing import Preprocessing
 from fuxictr_qnn.data.building.ray import encode_with_ray, require_ray
+from fuxictr_qnn.data.building.rows import Rows, RowsFile
 from fuxictr_qnn.data.building.survey import Survey, survey
 from fuxictr_qnn.data.checks import check_config, check_types
 from fuxictr_qnn.data.dataset import SPLITS, BuiltDataset, Log
@@ -136,21 +138,23 @@ def _build_or_wait(job: _Job, log: Log) -> bool:
 
 
 def _build(job: _Job) -> None:
-    """Survey and fit in memory, then write the temporary folder and rename it."""
+    """Survey, fit, encode; all files grow in the temporary folder, which is then renamed."""
     started = time.perf_counter()
     files = {split: RawFiles(files, job.spec) for split, files in job.inputs.splits.items()}
     raw = files["train"].schema()
     preprocessing = Preprocessing(job.spec, raw)
     check_types(job.spec, preprocessing.outputs, raw)
     sources = find_sources(job.spec, files)
-    found = survey(job.spec, sources, preprocessing)
-    fitted = _fit_and_check(job, found)
-    shutil.rmtree(job.folder, ignore_errors=True)  # there only if it is damaged
     job.temporary.mkdir()
     try:
-        with SplitFiles(job.temporary) as files:
+        kept = {source.split: RowsFile(job.temporary / f"{source.split}.rows") for source in sources}
+        found = _survey(job, sources, preprocessing, kept)
+        fitted = _fit_and_check(job, found)
+        shutil.rmtree(job.folder, ignore_errors=True)  # there only if it is damaged
+        with SplitFiles(job.temporary) as target:
             encode = encode_with_ray if job.engine == "ray" else encode_here
-            encode(sources, preprocessing, fitted, job.spec, files.write)
+            blocks = [(source, kept[source.split].read()) for source in sources]
+            encode(blocks, fitted, job.spec, target.write)
         _write_descriptions(job, preprocessing, fitted)
         facts = _facts(found, job.temporary, time.perf_counter() - started)
         write_json(job.temporary / "build.json", facts)
@@ -160,17 +164,24 @@ def _build(job: _Job) -> None:
         raise
 
 
+def _survey(
+    job: _Job, sources: list[Source], preprocessing: Preprocessing, kept: dict[str, RowsFile]
+) -> Survey:
+    with ExitStack() as stack:
+        write = {split: stack.enter_context(file.writing()) for split, file in kept.items()}
+        return survey(job.spec, sources, preprocessing, lambda source, rows: write[source.split](rows))
+
+
 def encode_here(
-    sources: list[Source],
-    preprocessing: Preprocessing,
+    blocks: list[tuple[Source, Iterator[Rows]]],
     fitted: Fitted,
     spec: DatasetSpec,
     write: Callable[[str, pa.Table], None],
 ) -> None:
     """The local engine: one block after another in this process."""
     encoders = fitted.encoders()
-    for source in sources:
-        encode_source(source, preprocessing, encoders, spec, write)
+    for source, rows in blocks:
+        encode_source(source, rows, encoders, spec, write)
 
 
 def _fit_and_check(job: _Job, found: Survey) -> Fitted:

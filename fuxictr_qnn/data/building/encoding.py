@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fuxictr_qnn.data.building.buckets import Buckets
-from fuxictr_qnn.data.building.preprocessing import Preprocessing
-from fuxictr_qnn.data.building.survey import Moments, preprocess
+from fuxictr_qnn.data.building.rows import Rows, in_threads
+from fuxictr_qnn.data.building.survey import WEIGHT, Moments
 from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.vocabulary import PAD, Vocabulary, split_tokens
@@ -60,25 +61,38 @@ def make_encoder(
 
 def encode_source(
     source: Source,
-    preprocessing: Preprocessing,
+    blocks: Iterable[Rows],
     encoders: dict[str, Encoder],
     spec: DatasetSpec,
     write: Callable[[str, pa.Table], None],
 ) -> None:
-    """Encode the source block by block, and give `write` each split's rows in the order of the raw rows."""
+    """Encode the source block by block, and give `write` each split's rows in the order of the raw rows.
+
+    Args:
+        blocks: the source's preprocessed rows.
+    """
     weight = source.weight_of(spec)
-    for block, parts in source.blocks([*preprocessing.inputs, *weight], verify=False):
-        frame = preprocess(preprocessing, block)
-        arrays = {name: encode(frame[name]) for name, encode in encoders.items()}
+    start = 0
+    for rows in blocks:
+        encoded = in_threads(partial(_encoded, rows, encoders), encoders)
+        arrays = dict(zip(encoders, encoded, strict=True))
         for label in spec.label_col:
-            arrays[label.name] = _scaled(frame[label.name], None)
+            arrays[label.name] = _scaled(rows.plain[label.name], None)
         table = pa.table(arrays)
-        for split, rows in parts.items():
-            part = table if rows is None else table.filter(pa.array(rows))
+        for split, mask in source.parts(start, table.num_rows).items():
+            part = table if mask is None else table.filter(pa.array(mask))
             if weight and split == "train":
-                weights = _scaled(block.frame[weight[0]], None)
-                part = part.append_column(weight[0], weights if rows is None else weights.filter(rows))
+                weights = _scaled(rows.plain[WEIGHT], None)
+                part = part.append_column(weight[0], weights if mask is None else weights.filter(mask))
             write(split, part)
+        start += table.num_rows
+
+
+def _encoded(rows: Rows, encoders: dict[str, Encoder], name: str) -> pa.Array:
+    if name not in rows.coded:
+        return encoders[name](rows.plain[name])
+    column = rows.coded[name]
+    return encoders[name](column.values).take(pa.array(column.codes))
 
 
 class SplitFiles:

@@ -62,12 +62,13 @@ class Preprocessing:
         names = [column.name for column in (*spec.active_columns, *spec.label_col)]
         self.outputs = pl.Schema({name: self._schema[name] for name in names})
         self.inputs = self._needed_columns(raw)
+        self._stages = _stages(self._steps)
 
     def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The columns to encode, of a block of raw rows."""
         lazy = frame.lazy()
-        for step in self._steps:
-            lazy = lazy.with_columns(step.expression.alias(step.column))
+        for stage in self._stages:
+            lazy = lazy.with_columns(step.expression.alias(step.column) for step in stage)
         return lazy.select(self.outputs.names()).collect()
 
     def check_rowwise(self, frame: pl.DataFrame) -> None:
@@ -157,6 +158,26 @@ class Preprocessing:
                 used.append(step)
         self._steps = used[::-1]
         return [name for name in raw if name in needed]
+
+
+def _stages(steps: list[Step]) -> list[list[Step]]:
+    """The steps in as few rounds as their order allows: those of a round may run at the same time.
+
+    A step comes after every step that made what it reads, or that read or made the column it makes.
+    """
+    stages: list[list[Step]] = []
+    made_in: dict[str, int] = {}
+    read_in: dict[str, int] = {}
+    for step in steps:
+        reads = set(step.expression.meta.root_names())
+        before = [made_in.get(name, -1) + 1 for name in reads | {step.column}]
+        at = max([*before, read_in.get(step.column, 0)])
+        stages += [[] for _ in range(at + 1 - len(stages))]
+        stages[at].append(step)
+        made_in[step.column] = at
+        for name in reads - {step.column}:
+            read_in[name] = max(read_in.get(name, 0), at)
+    return stages
 
 
 def _is_list(dtype: Any) -> bool:

@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from fuxictr_qnn.data.building.encoding import as_lists, encode_source
 from fuxictr_qnn.data.building.fitting import Fitted
-from fuxictr_qnn.data.building.preprocessing import Preprocessing
+from fuxictr_qnn.data.building.rows import Rows
 from fuxictr_qnn.data.feature_map import describe
 from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
@@ -51,8 +51,7 @@ def require_ray() -> None:
 
 
 def encode_with_ray(
-    sources: list[Source],
-    preprocessing: Preprocessing,
+    blocks: list[tuple[Source, Iterator[Rows]]],
     fitted: Fitted,
     spec: DatasetSpec,
     write: Callable[[str, pa.Table], None],
@@ -66,12 +65,12 @@ def encode_with_ray(
     encoders = fitted.encoders() | {column.name: _as_it_is for column in remote}
     with _ray() as ray:
         processor = _processor(spec, fitted, remote)
-        blocks: dict[str, list[Any]] = {}  # references to tables in the object store
-        for source in sources:
-            put = lambda split, table: blocks.setdefault(split, []).append(ray.put(table))  # noqa: E731
-            encode_source(source, preprocessing, encoders, spec, put)
-        for split in list(blocks):
-            dataset = ray.data.from_arrow_refs(blocks.pop(split))
+        stored: dict[str, list[Any]] = {}  # references to tables in the object store
+        for source, rows in blocks:
+            put = lambda split, table: stored.setdefault(split, []).append(ray.put(table))  # noqa: E731
+            encode_source(source, rows, encoders, spec, put)
+        for split in list(stored):
+            dataset = ray.data.from_arrow_refs(stored.pop(split))
             dataset = dataset.map_batches(processor.transform, batch_size=None, batch_format="numpy")
             try:
                 for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):

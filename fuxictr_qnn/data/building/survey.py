@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from fuxictr_qnn.data.building.preprocessing import Preprocessing
+from fuxictr_qnn.data.building.rows import Coded, Rows, in_threads
 from fuxictr_qnn.data.raw.reading import Block
 from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.vocabulary import Counts, split_tokens
 from fuxictr_qnn.errors import RequestError, shown
+
+WEIGHT = "__weight__"  # the raw column of weights among the preprocessed ones
 
 
 @dataclass
@@ -65,8 +70,13 @@ class Survey:
     not_binary: dict[str, str] = field(default_factory=dict)
 
 
-def survey(spec: DatasetSpec, sources: list[Source], preprocessing: Preprocessing) -> Survey:
-    """Read every split once.
+def survey(
+    spec: DatasetSpec,
+    sources: list[Source],
+    preprocessing: Preprocessing,
+    keep: Callable[[Source, Rows], None],
+) -> Survey:
+    """Read every split once, and hand each block of preprocessed rows to `keep`.
 
     Raises:
         RequestError: every unreadable cell, missing label and split without rows that was found.
@@ -78,7 +88,7 @@ def survey(spec: DatasetSpec, sources: list[Source], preprocessing: Preprocessin
     problems: list[str] = []
     for source in sources:
         try:
-            _survey_source(spec, source, preprocessing, found)
+            _survey_source(spec, source, preprocessing, found, partial(keep, source))
         except RequestError as error:
             problems += error.problems
     if problems:
@@ -86,7 +96,13 @@ def survey(spec: DatasetSpec, sources: list[Source], preprocessing: Preprocessin
     return found
 
 
-def _survey_source(spec: DatasetSpec, source: Source, preprocessing: Preprocessing, found: Survey) -> None:
+def _survey_source(
+    spec: DatasetSpec,
+    source: Source,
+    preprocessing: Preprocessing,
+    found: Survey,
+    keep: Callable[[Rows], None],
+) -> None:
     weight = source.weight_of(spec)
     for block, parts in source.blocks([*preprocessing.inputs, *weight]):
         frame = preprocess(preprocessing, block)
@@ -97,19 +113,20 @@ def _survey_source(spec: DatasetSpec, source: Source, preprocessing: Preprocessi
         _note_labels(spec, frame, block, found)
         if weight:
             _check_weights(weight[0], block)
+            frame = frame.with_columns(block.frame[weight[0]].cast(pl.Float64).alias(WEIGHT))
+        kept = Rows.of(frame, spec.active_columns)
+        keep(kept)
         for split, mask in parts.items():
             rows = frame if mask is None else frame.filter(pl.Series(mask))
             found.rows[split] += rows.height
             for name in found.label_sums[split]:
                 found.label_sums[split][name] += float(rows[name].cast(pl.Float64).sum())
             if weight and split == "train":
-                weights = block.frame[weight[0]]
-                found.weight_sum += float(
-                    (weights if mask is None else weights.filter(pl.Series(mask))).sum()
-                )
-            for column in spec.active_columns:
-                if split == "train" or column.type == "meta":
-                    _count(column, rows[column.name], found)
+                found.weight_sum += float(rows[WEIGHT].sum())
+            counted = [column for column in spec.active_columns if split == "train" or column.type == "meta"]
+            for column in counted:
+                _note_moments(column, rows, found)
+            in_threads(partial(_count, found, kept.coded, mask), counted)
     if not found.rows[source.split]:
         raise RequestError(f"{source.split}_data: '{source.files.files[0]}' has no rows")
     if weight and not found.weight_sum:
@@ -205,17 +222,23 @@ def _note_labels(spec: DatasetSpec, frame: pl.DataFrame, block: Block, found: Su
             )
 
 
-def _count(column: ColumnSpec, values: pl.Series, found: Survey) -> None:
+def _count(found: Survey, coded: dict[str, Coded], mask: np.ndarray | None, column: ColumnSpec) -> None:
+    """Count the values of a column that becomes ids. Each column has counts of its own, so threads may."""
     name = column.name
+    if name not in coded:
+        return
+    values, counts = coded[name].values, coded[name].counts(mask)
     if column.type == "sequence":
         tokens, lengths = split_tokens(values, column.splitter)
-        found.longest[name] = max(found.longest.get(name, 0), int(lengths.max()))
-        counted = values if column.count_whole_cells else tokens
-        if column.category_processor is None:
-            found.counts.setdefault(name, Counts()).add(counted)
-    elif column.category_processor == "hash_bucket":
-        return
-    elif column.type == "categorical" or (column.type == "meta" and column.remap):
-        found.counts.setdefault(name, Counts()).add(values)
-    elif column.type == "numeric" and column.normalizer:
-        found.moments.setdefault(name, Moments()).add(values.cast(pl.Float64).to_numpy())
+        found.longest[name] = max(found.longest.get(name, 0), int(lengths[counts > 0].max(initial=0)))
+        if not column.count_whole_cells:
+            of_tokens = Coded.of(tokens)
+            values = of_tokens.values
+            counts = np.bincount(of_tokens.codes, np.repeat(counts, lengths), minlength=len(values))
+    if column.category_processor != "hash_bucket":
+        found.counts.setdefault(name, Counts()).add(values, counts)
+
+
+def _note_moments(column: ColumnSpec, rows: pl.DataFrame, found: Survey) -> None:
+    if column.type == "numeric" and column.normalizer:
+        found.moments.setdefault(column.name, Moments()).add(rows[column.name].cast(pl.Float64).to_numpy())

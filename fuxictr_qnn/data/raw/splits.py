@@ -47,18 +47,19 @@ class Source:
         """The raw column with the weights: only training rows have any."""
         return [spec.weight_col] if spec.weight_col and self.split == "train" else []
 
-    def blocks(
-        self, columns: list[str], verify: bool = True
-    ) -> Iterator[tuple[Block, dict[str, np.ndarray | None]]]:
-        """Blocks of rows, each with the splits that it has rows of: split -> mask (rows,); None: all."""
+    def blocks(self, columns: list[str]) -> Iterator[tuple[Block, dict[str, np.ndarray | None]]]:
+        """Blocks of raw rows, each with its parts."""
         start = 0
-        for block in self.files.blocks(list(dict.fromkeys(columns)), verify):
-            if self.codes is None:
-                yield block, {self.split: None}
-                continue
-            codes = self.codes[start : start + block.frame.height]
+        for block in self.files.blocks(list(dict.fromkeys(columns))):
+            yield block, self.parts(start, block.frame.height)
             start += block.frame.height
-            yield block, {SPLITS[code]: codes == code for code in np.unique(codes)}
+
+    def parts(self, start: int, height: int) -> dict[str, np.ndarray | None]:
+        """The splits that `height` rows from row `start` belong to: split -> mask (height,); None: all."""
+        if self.codes is None:
+            return {self.split: None}
+        codes = self.codes[start : start + height]
+        return {SPLITS[code]: codes == code for code in np.unique(codes)}
 
 
 def find_sources(spec: DatasetSpec, files: dict[str, RawFiles]) -> list[Source]:

@@ -285,7 +285,7 @@ def test_preprocess_steps_of_one_round_do_not_depend_on_each_other():
         Step("d", pl.lit(1)),
     ]
     rounds = [[step.column for step in stage] for stage in _stages(steps)]
-    assert rounds == [["a", "d"], ["b"], ["a", "c"]]
+    assert rounds == [["a", "d"], ["b", "a"], ["c"]]  # within a round all read what was before it
     frame = pl.DataFrame({"a": [None, 2], "b": [0, 0], "c": [1, 1]})
     one_by_one = frame
     for step in steps:

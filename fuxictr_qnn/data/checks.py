@@ -38,8 +38,7 @@ def split_problems(spec: DatasetSpec) -> list[str]:
     both = [split for split in spec.divided if split in spec.split_paths]
     problems = [f"{split}_data and {split}_size are both set: remove one of them" for split in both]
     sizes = spec.divided
-    encoded = not spec.rebuild_dataset or not spec.feature_cols
-    if encoded and spec.weight_col:
+    if spec.is_encoded and spec.weight_col:
         problems.append(
             "weight_col: this data is encoded already, and only a build of raw data keeps weights"
         )
@@ -48,7 +47,7 @@ def split_problems(spec: DatasetSpec) -> list[str]:
             problems.append(f"split_type {spec.split_type} divides nothing: set valid_size or test_size")
         return problems
     named = " and ".join(f"{split}_size" for split in sizes)
-    if encoded:
+    if spec.is_encoded:
         problems.append(f"{named}: this data is encoded already, and only raw train_data can be divided")
     if all(size < 1 for size in sizes.values()) and sum(sizes.values()) >= 1:
         problems.append(f"{named} add up to {sum(sizes.values()):g}: nothing is left to train on")

@@ -13,6 +13,7 @@ import torch
 from data_support import EVERYTHING, make_spec, quiet, small_spec, write_small
 
 from fuxictr_qnn.data import MemoryLoader, Places, build_dataset, load_feature_map, open_dataset
+from fuxictr_qnn.errors import RequestError
 
 COLUMNS = {"user", "item", "price", "label"}
 
@@ -214,3 +215,19 @@ def test_a_copy_of_encoded_data_is_the_same_data(tmp_path, built):
         tmp_path / "old" / "small" / "valid.parquet", tmp_path / "old" / "small" / "train.parquet"
     )
     assert open_dataset(spec, places, log=quiet).fingerprint != first.fingerprint
+
+
+def test_lists_of_different_length_are_refused(tmp_path, built):
+    """Their values stand one after another, so that the right total would not show that rows had shifted."""
+    places = encoded_folder(tmp_path, built, "parquet")
+    columns = [{"name": "tags", "type": "sequence", "vocab_size": 10, "max_len": 3}]
+    for split in ("train", "valid"):
+        rows = pl.DataFrame({"tags": [[1, 2], [3, 4, 5, 6], [7, 8, 9]], "label": [0, 1, 0]})
+        rows.write_parquet(tmp_path / "old" / "small" / f"{split}.parquet")
+    paths = {f"{split}_data": f"old/small/{split}.parquet" for split in ("train", "valid")}
+    config = {"data_format": "parquet", "rebuild_dataset": False, "feature_cols": columns, **paths}
+    spec = make_spec("small", {**config, "label_col": {"name": "label"}})
+    opened = open_dataset(spec, places, log=quiet)
+    feature_map = load_feature_map(opened.feature_map, spec, EVERYTHING)
+    with pytest.raises(RequestError, match="column 'tags' has rows of different length"):
+        MemoryLoader(feature_map, opened.train, split="train", batch_size=3)

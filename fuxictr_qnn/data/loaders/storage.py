@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fuxictr_qnn.data.encoded.h5 import H5Column, H5Rows, part_number
@@ -223,21 +224,28 @@ class _ParquetPart:
             for batch in parquet.iter_batches(BLOCK_ROWS, columns=names, row_groups=list(pieces)):
                 yield (
                     batch.num_rows,
-                    {field.name: _values(batch.column(field.name), field) for field in self._fields},
+                    {field.name: self._values(batch.column(field.name), field) for field in self._fields},
                 )
         except (pa.ArrowException, OSError) as error:
             raise RequestError(f"'{self.file}' is damaged: {error}") from error
+
+    def _values(self, column: pa.Array, field: Field) -> np.ndarray:
+        """The column's values, of lists one after another: of one length, or rows would shift."""
+        if field.is_list:
+            lengths = pc.list_value_length(column)
+            if lengths.null_count or len(pc.unique(lengths)) > 1:
+                raise RequestError(
+                    f"'{self.file}': column '{field.name}' has rows of different length, or without a list: "
+                    "pad them with 0"
+                )
+            column = column.flatten()
+        return column.to_numpy(zero_copy_only=False)
 
     def _open(self, metadata: Any = None) -> pq.ParquetFile:
         try:
             return pq.ParquetFile(self.file, metadata=metadata)
         except (pa.ArrowException, OSError) as error:
             raise RequestError(f"'{self.file}' is no parquet file or is cut off: {error}") from error
-
-
-def _values(column: pa.Array, field: Field) -> np.ndarray:
-    flat = column.flatten() if field.is_list else column
-    return flat.to_numpy(zero_copy_only=False)
 
 
 _NOT_NPZ = (OSError, ValueError, BadZipFile)

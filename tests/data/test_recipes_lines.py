@@ -10,6 +10,7 @@ import pytest
 
 from fuxictr_qnn.data import recipes
 from fuxictr_qnn.data.recipes import criteo_x4, ipinyou_x1, lines, tenrec_x1
+from fuxictr_qnn.data.recipes.lines import sizes
 from fuxictr_qnn.errors import RequestError
 
 
@@ -65,12 +66,6 @@ class TestCriteo:
             assert written == [",".join(criteo_x4.COLUMNS), *expected, ""]
         assert {path.name for path in data.glob("[!.]*")} == {"train.csv", "valid.csv", "test.csv"}
 
-    def test_the_published_sizes(self):
-        """45,840,617 rows, 11,745,438 of them positive (25.62 %)."""
-        classes = (34_095_179, 11_745_438)
-        sizes = [sum(n // 10 + (fold < n % 10) for n in classes) for fold in range(10)]
-        assert (sum(sizes[2:]), sizes[1], sizes[0]) == (36_672_493, 4_584_062, 4_584_062)
-
     def test_folds_have_these_sizes(self):
         labels = (np.random.default_rng(1).random(50_003) < 0.2562).astype(np.int8)
         folds = criteo_x4.folds_of(labels)
@@ -117,9 +112,7 @@ class TestTenrec:
             assert all(row in source for row in part[1:])
 
     def test_the_published_sizes(self):
-        rows = 120_342_306
-        ends = [int(0.8 * rows), int(0.9 * rows), rows]
-        assert np.diff([0, *ends]).tolist() == [96_273_844, 12_034_231, 12_034_231]
+        assert sizes(tenrec_x1.SPLITS, 120_342_306).tolist() == [96_273_844, 12_034_231, 12_034_231]
 
     def test_the_same_rows_each_time(self, tmp_path):
         text = tenrec_text(300)

@@ -194,10 +194,15 @@ def read_labels(blocks: Iterable[Lines], column: int, width: int) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int8), *(lines.labels(column, width) for lines in blocks)])
 
 
+def sizes(splits: dict[str, float], rows: int) -> np.ndarray:
+    """Rows of each split: the differences of the shares' sums times the number of rows, rounded down."""
+    shares = np.cumsum(list(splits.values()))
+    ends = [*(int(share * rows) for share in shares[:-1].round(9)), rows]
+    return np.diff(ends, prepend=0)
+
+
 def cut(file: Path, label: str, splits: dict[str, float], seed: int, folder: Path) -> dict[str, Counts]:
     """Cut a CSV file at random into several with the same header; lines stay as they are, in its order.
-
-    The sizes are differences of the shares' sums times the number of rows, rounded down.
 
     Args:
         label: name of the column with the labels.
@@ -205,9 +210,7 @@ def cut(file: Path, label: str, splits: dict[str, float], seed: int, folder: Pat
     """
     header = read_header(file)
     labels = read_labels(read_lines(file), header.index(label), len(header))
-    shares = np.cumsum(list(splits.values()))
-    ends = [*(int(share * len(labels)) for share in shares[:-1].round(9)), len(labels)]
-    targets = np.repeat(np.arange(len(splits), dtype=np.int8), np.diff(ends, prepend=0))
+    targets = np.repeat(np.arange(len(splits), dtype=np.int8), sizes(splits, len(labels)))
     np.random.default_rng(seed).shuffle(targets)
     title = ",".join(header).encode() + NEWLINE
     distribute(read_lines(file), targets, {folder / name: title for name in splits})

@@ -27,29 +27,38 @@ BASELINE = "QIN"
 
 @dataclass
 class Scored:
-    """The test scores of one run, ready for AUC and gAUC with the users weighted."""
+    """The test scores of one run, ready for AUC and gAUC with the users weighted.
 
-    level: np.ndarray  # rank of each row's score among the distinct ones
-    label: np.ndarray
-    user: np.ndarray  # 0..U-1
+    Everything that does not depend on the weights (the order of the scores, the ties) is found once:
+    a repeat of the bootstrap takes two lookups and a running sum.
+    """
+
+    negatives: np.ndarray  # users of the negative rows, by rising score
+    positives: np.ndarray  # users of the positive rows
+    below: np.ndarray  # for each positive row, how many negative rows have a lower score
+    not_above: np.ndarray  # and how many have no higher one
     user_auc: np.ndarray  # NaN where a user has one class only
     user_rows: np.ndarray
 
     @classmethod
     def read(cls, folder: Path) -> Scored:
         table = pl.read_parquet(folder / "test_scores.parquet")
-        label = table["y_true"].to_numpy() > 0.5
-        level = np.unique(table["y_pred"].to_numpy(), return_inverse=True)[1]
-        user = np.unique(table["group"].to_numpy(), return_inverse=True)[1]
-        return cls(level, label, user, *group_auc(label.astype(float), level, user))
+        label, score = table["y_true"].to_numpy() > 0.5, table["y_pred"].to_numpy()
+        return cls.of(label, score, table["group"].to_numpy())
+
+    @classmethod
+    def of(cls, label: np.ndarray, score: np.ndarray, group: np.ndarray) -> Scored:
+        user = np.unique(group, return_inverse=True)[1]
+        order = np.argsort(score[~label])
+        sides = [np.searchsorted(score[~label][order], score[label], side) for side in ("left", "right")]
+        return cls(user[~label][order], user[label], *sides, *group_auc(label.astype(float), score, user))
 
     def auc(self, times: np.ndarray) -> float:
         """AUC over all rows, the rows of user u counted times[u] times; ties count half."""
-        weight = times[self.user].astype(float)
-        positive = np.bincount(self.level, weight * self.label)
-        negative = np.bincount(self.level, weight * ~self.label)
-        below = np.cumsum(negative) - negative / 2
-        return float(positive @ below / (positive.sum() * negative.sum()))
+        negative = np.r_[0.0, np.cumsum(times[self.negatives], dtype=float)]
+        positive = times[self.positives].astype(float)
+        below = (negative[self.below] + negative[self.not_above]) / 2
+        return float(positive @ below / (positive.sum() * negative[-1]))
 
     def gauc(self, times: np.ndarray) -> float:
         """The users' AUCs, weighted by their rows."""

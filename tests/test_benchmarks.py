@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import decision_surfaces
 from benchmarks.histories import Scored, differences
 from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
-from fuxictr_qnn.training.metrics import gauc, group_auc
+from fuxictr_qnn.training.metrics import gauc
 
 
 def test_decision_surfaces_draws_its_picture_and_its_table(tmp_path, capsys):
@@ -31,18 +31,17 @@ def test_a_quadratic_network_separates_the_circles_and_a_linear_one_cannot():
     assert decision_surfaces.train("MLP without activation", toy, toy.epochs, seed=0).accuracy < 0.6
 
 
-def scored(seed: int = 0) -> tuple[Scored, np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    user = np.sort(rng.integers(12, size=200))
+def scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, scores with ties, and users 0 to 11 of 200 rows."""
+    rng = np.random.default_rng(0)
+    user = np.r_[np.arange(12), np.sort(rng.integers(12, size=188))]
     label = rng.integers(2, size=200).astype(float)
-    score = np.round(rng.normal(size=200) + label, 1)  # with ties
-    of_users = np.unique(user, return_inverse=True)[1]
-    level = np.unique(score, return_inverse=True)[1]
-    return Scored(level, label > 0.5, of_users, *group_auc(label, level, of_users)), label, score, of_users
+    return label, np.round(rng.normal(size=200) + label, 1), user
 
 
 def test_auc_with_users_drawn_several_times_is_that_of_the_repeated_rows():
-    ours, label, score, user = scored()
+    label, score, user = scores()
+    ours = Scored.of(label > 0.5, score, user)
     times = np.random.default_rng(1).integers(4, size=user.max() + 1)
     rows = np.repeat(np.arange(len(user)), times[user])
     assert ours.auc(times) == pytest.approx(roc_auc_score(label[rows], score[rows]), rel=1e-12)
@@ -50,8 +49,9 @@ def test_auc_with_users_drawn_several_times_is_that_of_the_repeated_rows():
 
 
 def test_a_model_does_not_differ_from_itself_and_the_interval_holds_the_difference():
-    one, other = scored(0)[0], scored(0)[0]
-    other.level = np.random.default_rng(5).permutation(other.level)  # a model that knows nothing
+    label, score, user = scores()
+    one = Scored.of(label > 0.5, score, user)
+    other = Scored.of(label > 0.5, np.random.default_rng(5).permutation(score), user)  # knows nothing
     gaps = differences({"QIN": [one], "same": [one], "other": [other]}, "QIN", repeats=200)
     assert gaps["same"]["auc"] == (0, 0, 0)
     value, low, high = gaps["other"]["auc"]

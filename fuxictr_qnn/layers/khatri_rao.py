@@ -133,11 +133,10 @@ class KhatriRaoLayer(nn.Module):
             )
         x_heads = self._split_heads(x)
         if self.fast:
-            z = self._projection_fast(x, x_heads, count)
+            rows_BMD = self._rows_fast(x, x_heads, count)
             relu = self.activation_name == "relu"
-            rows_BMD = self._rows_first(z if relu else self.activation(z))
             dropout = self.dropout.p if self.training else 0.0
-            sums = pooled_rows(rows_BMD, relu, dropout, count)
+            sums = pooled_rows(rows_BMD if relu else self.activation(rows_BMD), relu, dropout, count)
         else:
             h = self.activation(self._projection(x, x_heads, count))
             sums = [self._rows_first(self.dropout(h)).sum(dim=1) for _ in range(count)]
@@ -160,11 +159,21 @@ class KhatriRaoLayer(nn.Module):
         self._move_again(before, count - 1)
         return z
 
-    def _projection_fast(self, x: Tensor, x_heads: Tensor, count: int) -> Tensor:
+    def _rows_fast(self, x: Tensor, x_heads: Tensor, count: int) -> Tensor:
+        """The projection as (B, M, D), D head-major."""
         if not isinstance(self.linear, nn.Linear) or x.shape[0] < 2:
-            return self._projection(x, x_heads, count)
+            return self._rows_first(self._projection(x, x_heads, count))
+        weight, bias = self._folded(x, count)
+        if self.num_heads > 1:  # the product's outputs in that order: the weights are smaller than the rows
+            shape = (self.num_heads, self.num_rows, -1)
+            weight = weight.view(*shape, self.input_dim).transpose(0, 1).reshape(-1, self.input_dim)
+            bias = bias.view(shape).transpose(0, 1).reshape(-1)
+        return F.linear(x, weight, bias).view(x.shape[0], self.num_rows, self.input_dim)
+
+    def _folded(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the projection, batch norm in them."""
         if self.bn is None:
-            return F.linear(x, self.linear.weight, self.linear.bias)
+            return self.linear.weight, self.linear.bias
         if self.training:
             with torch.autocast(x.device.type, enabled=False):  # statistics stay in full precision
                 mean, var = self._statistics(x, count)
@@ -172,8 +181,7 @@ class KhatriRaoLayer(nn.Module):
             mean, var = self.bn.running_mean, self.bn.running_var
         scale = self.bn.weight * torch.rsqrt(var + self.bn.eps)
         weight = self.linear.weight * scale.unsqueeze(1)
-        bias = torch.addcmul(self.bn.bias, scale, self.linear.bias - mean)
-        return F.linear(x, weight, bias)
+        return weight, torch.addcmul(self.bn.bias, scale, self.linear.bias - mean)
 
     def _statistics(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Mean and variance over the batch of W x + b, from those of x: W mean + b, diag(W Cov W^T)."""

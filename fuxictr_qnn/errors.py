@@ -7,7 +7,7 @@ or something failed while running (1).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 
@@ -35,6 +35,27 @@ class RequestError(FuxictrError):
     def __init__(self, problems: str | Iterable[str]):
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def do_all(actions: Iterable[Callable[[], Any]]) -> None:
+    """Do every action; what goes wrong with one keeps no other from being done.
+
+    Raises:
+        RequestError, RunError: all that went wrong; one while running outweighs wrong requests.
+    """
+    failures: list[FuxictrError] = []
+    for action in actions:
+        try:
+            action()
+        except (RequestError, RunError) as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    problems = [problem for error in failures for problem in getattr(error, "problems", [str(error)])]
+    if any(isinstance(error, RunError) for error in failures):
+        raise RunError("\n".join(problems))
+    if problems:
+        raise RequestError(problems)
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -67,18 +67,19 @@ def sync_folder(path: Path) -> None:
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock file `path`; waits for another process, after calling `on_wait` once.
 
-    The lock belongs to the process: when that dies, even by kill -9, the lock is free.
+    The lock belongs to the process: when that dies, even by kill -9, the lock is free. Its file is made
+    (with the folder it lies in) and goes again while the lock is held, so that none is left behind.
     """
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        _acquire(lock, path, timeout=0)
     except Timeout:
         on_wait()
-        lock.acquire()
+        _acquire(lock, path, timeout=-1)
     try:
         yield
     finally:
-        lock.release()
+        _release(lock, path)
 
 
 @contextmanager
@@ -86,14 +87,37 @@ def lock_if_free(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` if nobody else does: yields whether it is held."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        _acquire(lock, path, timeout=0)
     except Timeout:
         yield False
         return
     try:
         yield True
     finally:
-        lock.release()
+        _release(lock, path)
+
+
+def _acquire(lock: FileLock, path: Path, timeout: float) -> None:
+    """Acquire the lock on the file that `path` names, not on one that its last holder has removed.
+
+    A file that `path` names before and after is the one that was locked: `named` keeps its number from
+    being given to another file.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), open(path, "ab") as named:  # gone: its last holder removed it
+            lock.acquire(timeout=timeout)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(named.fileno()), os.stat(path)):
+                    return
+            lock.release()
+
+
+def _release(lock: FileLock, path: Path) -> None:
+    """Remove the file before others can lock it. Windows removes no open file: there it stays."""
+    with suppress(OSError):
+        path.unlink()
+    lock.release()
 
 
 @contextmanager
@@ -111,15 +135,24 @@ def new_folder(path: Path) -> Iterator[None]:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be made in `folder`, or in the nearest folder above it that exists.
+    """Whether files can be made in `folder`, or in the nearest folder above it that exists."""
+    return obstacle(folder) is None
 
-    A folder without any write bit counts as read-only for root, too.
+
+def obstacle(folder: Path) -> str | None:
+    """What keeps files from being made in `folder`, for a message; None if nothing does.
+
+    Where it does not exist, the nearest folder above it counts. One without any write bit is read-only for
+    root, too.
     """
-    while not folder.exists():
-        if folder.parent == folder:
-            return False
-        folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK) and bool(_mode(folder) & 0o222)
+    there = folder.absolute()
+    while not os.path.exists(there) and there.parent != there:  # Path.exists raises where it may not look
+        there = there.parent
+    if not there.is_dir():
+        return f"'{there}' is a file, not a folder"
+    if os.access(there, os.W_OK | os.X_OK) and _mode(there) & 0o222:
+        return None
+    return f"'{there}' cannot be written"
 
 
 def _mode(path: Path) -> int:

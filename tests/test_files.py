@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from fuxictr_qnn.files import (
     is_writable,
@@ -22,6 +24,23 @@ from fuxictr_qnn.files import (
 )
 
 ROOT = Path(__file__).parents[1]
+HOLD = (
+    "import sys; from pathlib import Path; from fuxictr_qnn.files import locked\n"
+    "with locked(Path(sys.argv[1])): print('held', flush=True); input()"
+)
+
+
+def holder(lock: Path) -> subprocess.Popen:
+    """A process that holds the lock until it gets a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
 
 
 def test_writing_replaces_the_whole_file(tmp_path):
@@ -59,18 +78,7 @@ def test_publishing_a_folder(tmp_path):
 
 def test_a_lock_keeps_others_out_until_its_process_dies(tmp_path):
     lock = tmp_path / "lock"
-    hold = (
-        "import sys; from fuxictr_qnn.files import locked\n"
-        "with locked(sys.argv[1]): print('held', flush=True); input()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", hold, str(lock)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "held\n"
+    process = holder(lock)
     with lock_if_free(lock) as free:
         assert not free
     waited = []
@@ -84,6 +92,50 @@ def test_a_lock_keeps_others_out_until_its_process_dies(tmp_path):
     process.wait()
     with lock_if_free(lock) as free:
         assert free
+    assert not list(tmp_path.iterdir())  # no lock file is left behind
+
+
+def test_three_processes_at_a_lock_whose_file_is_removed(tmp_path):
+    """One that waited holds the lock that the next one sees, not that of the removed file."""
+    lock = tmp_path / "lock"
+    first = holder(lock)
+
+    def let_go() -> None:
+        first.communicate("go on\n")
+
+    with locked(lock, on_wait=let_go):
+        assert lock.exists()
+        with lock_if_free(lock) as third:
+            assert not third
+
+
+def test_the_file_that_was_locked_must_still_have_its_name(tmp_path, monkeypatch):
+    lock, acquire = tmp_path / "lock", FileLock.acquire
+    removed = []
+
+    def acquire_removed(self, **kwargs):
+        acquire(self, **kwargs)
+        if not removed:  # as if its holder had removed it between our opening and our locking it
+            removed.append(lock.unlink())
+
+    monkeypatch.setattr(FileLock, "acquire", acquire_removed)
+    with locked(lock), lock_if_free(lock) as free:
+        assert removed and not free
+
+
+def test_waiting_for_a_lock_whose_folder_goes(tmp_path):
+    """The first process may have made the folder, failed, and taken it with it."""
+    lock = tmp_path / "new" / "lock"
+    lock.parent.mkdir()
+    process = holder(lock)
+
+    def fail() -> None:
+        process.kill()
+        process.wait()
+        shutil.rmtree(lock.parent)
+
+    with locked(lock, on_wait=fail):
+        assert lock.exists()
 
 
 def test_a_new_folder_goes_again_after_an_error(tmp_path):

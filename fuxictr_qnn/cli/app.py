@@ -22,7 +22,10 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 done, 1 failed while running, 2 wrong request, 130 interrupted."""
-    arguments = build_parser().parse_args(argv)
+    try:
+        arguments = build_parser().parse_args(argv)
+    except KeyboardInterrupt:  # its imports take a moment
+        return _interrupted()
     return exit_code(lambda: arguments.main(arguments), arguments.debug)
 
 
@@ -34,8 +37,7 @@ def exit_code(action: Callable[[], int | None], debug: bool = False) -> int:
         _explain(error, debug)
         return error.exit_code
     except KeyboardInterrupt:
-        print("fuxictr: interrupted; an unfinished run continues with --resume", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stderr.close()
         return 1
@@ -61,6 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
         subparser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         subparser.set_defaults(main=module.main)
     return parser
+
+
+def _interrupted() -> int:
+    said = "interrupted; an unfinished run goes on with --resume, a download with the same command"
+    print(f"fuxictr: {said}", file=sys.stderr)
+    return 130
 
 
 def _explain(error: FuxictrError, debug: bool) -> None:

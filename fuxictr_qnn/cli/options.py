@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import is_writable
+
+DATA_ROOT = Path("data")
 
 
 def add_data_root(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +19,7 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
         "--data-root",
         type=Path,
         metavar="DIR",
-        default=Path(os.environ.get("FUXICTR_DATA", "data")),
+        default=Path(os.environ.get("FUXICTR_DATA", DATA_ROOT)),
         help="raw files are in DIR/<dataset_id>/ (default: $FUXICTR_DATA, else ./data)",
     )
 
@@ -34,6 +37,23 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dataset_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """The dataset (`several`: one or more) and --config."""
+    names = {"dest": "dataset_ids", "nargs": "+"} if several else {"dest": "dataset_id"}
+    parser.add_argument(metavar="ID", help="as `fuxictr data list` shows it", **names)
+    add_dataset_config(parser)
+
+
+def add_dataset_config(parser: argparse.ArgumentParser) -> None:
+    """--config, where datasets are looked for."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="DIR",
+        help="a FuxiCTR config directory with datasets of its own (default: the installed ones only)",
+    )
+
+
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """--config and --zoo."""
     parser.add_argument(
@@ -44,6 +64,15 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "(default: the installed model_zoo)",
     )
     parser.add_argument("--zoo", type=Path, metavar="DIR", help="a FuxiCTR checkout whose models come first")
+
+
+def as_typed(args: argparse.Namespace, *words: str) -> str:
+    """A command for the user to go on with, with the --config and --data-root of this one."""
+    if args.config:
+        words += "--config", str(args.config)
+    if args.data_root != DATA_ROOT:
+        words += "--data-root", str(args.data_root)
+    return shlex.join(("fuxictr", *words))
 
 
 def check_gpu(gpu: int | None) -> None:

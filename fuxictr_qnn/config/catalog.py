@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fuxictr_qnn.config.sources import read_datasets, read_expids
+from fuxictr_qnn.data.download.sizes import size_text
+from fuxictr_qnn.errors import RequestError
+
+OWN_PAPERS = ("QNNalpha", "QIN")  # the models that this package is about
 
 
 class ListedExpid(NamedTuple):
@@ -25,6 +29,25 @@ class ListedDataset(NamedTuple):
     file: Path
     values: dict
 
+    @property
+    def origin(self) -> dict:
+        """What is said of where it comes from; the config is not validated."""
+        return _mapping(self.values.get("origin"))
+
+    @property
+    def size(self) -> str:
+        """Bytes to download where they are known, else rows; "" where neither is."""
+        if isinstance(self.origin.get("download"), int):
+            return size_text(self.origin["download"])
+        rows = _mapping(_mapping(self.values.get("expected")).get("rows"))
+        # a file that two splits share counts once
+        files = {self.values.get(f"{split}_data"): count for split, count in rows.items()}
+        return f"{sum(files.values()):,} rows" if files else ""
+
+
+def _mapping(value: Any) -> dict:
+    return value if isinstance(value, dict) else {}
+
 
 def list_expids(config: Path | None = None, pattern: str = "*") -> list[ListedExpid]:
     """The experiments whose name matches a shell pattern, sorted."""
@@ -33,6 +56,15 @@ def list_expids(config: Path | None = None, pattern: str = "*") -> list[ListedEx
         for name, entry in sorted(read_expids(config).items())
         if fnmatch.fnmatchcase(name.lower(), pattern.lower())
     ]
+
+
+def expid_for(dataset_id: str, config: Path | None = None) -> str | None:
+    """An experiment on a dataset, one of QNNalpha or QIN where there is one; None where none is known."""
+    try:
+        rows = [row for row in list_expids(config) if row.dataset_id == dataset_id]
+    except RequestError:  # a config directory may hold datasets only
+        return None
+    return min(rows, key=lambda row: row.model not in OWN_PAPERS).expid if rows else None
 
 
 def list_datasets(config: Path | None = None, pattern: str = "*") -> list[ListedDataset]:

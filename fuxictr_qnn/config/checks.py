@@ -6,7 +6,7 @@ from typing import Any
 
 from fuxictr_qnn import grammar
 from fuxictr_qnn.config.merging import Setting, Settings
-from fuxictr_qnn.data.checks import split_problems
+from fuxictr_qnn.data.checks import config_problems
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import nearest, shown
 from fuxictr_qnn.training.settings import FitSettings
@@ -51,10 +51,6 @@ def _one_entry_a_column(setting: Setting, problems: list[str]) -> Setting:
             columns += [column | {"name": name} for name in column["name"]]
         else:
             columns.append(column)
-    names = [column["name"] for column in columns if isinstance(column, dict) and "name" in column]
-    repeated = sorted({str(name) for name in names if names.count(name) > 1})
-    if repeated:
-        problems.append(f"{setting.origin}: feature_cols names {', '.join(repeated)} more than once")
     return Setting(
         [_evaluated_strings(column, setting.origin, problems) for column in columns], setting.origin
     )
@@ -98,8 +94,11 @@ def check_fit(fit: Settings, dataset: DatasetSpec | None, problems: list[str]) -
     _check_task(fit, metrics, problems)
 
 
-def check_splits(dataset: DatasetSpec, problems: list[str]) -> None:
-    """Training needs train_data and valid_data, built or encoded, or a valid_size to cut from train_data."""
+def check_dataset(dataset: DatasetSpec, problems: list[str]) -> None:
+    """Whatever keeps a dataset from being built or opened, as far as its config alone tells.
+
+    Training needs train_data and valid_data, or a valid_size to cut from train_data.
+    """
     missing = [f"{split}_data" for split in ("train", "valid") if split not in dataset.split_names]
     if missing:
         cut = "; valid_size cuts it from train_data" if missing == ["valid_data"] else ""
@@ -107,7 +106,7 @@ def check_splits(dataset: DatasetSpec, problems: list[str]) -> None:
             f"{dataset.source}, {dataset.dataset_id}: {' and '.join(missing)} must be set: one part of the "
             f"data is trained on, the other decides when to stop{cut}"
         )
-    problems += [f"{dataset.source}, {dataset.dataset_id}: {problem}" for problem in split_problems(dataset)]
+    problems += [f"{dataset.source}, {dataset.dataset_id}: {problem}" for problem in config_problems(dataset)]
 
 
 def _value(fit: Settings, key: str) -> Setting:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from fuxictr_qnn.config.checks import check_columns, check_splits
+from fuxictr_qnn.config.checks import check_columns, check_dataset
 from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, OTHER_KEYS, translate
 from fuxictr_qnn.config.merging import Setting, Settings, layers_of, merge
 from fuxictr_qnn.config.problems import validated
 from fuxictr_qnn.config.sources import Entry, find_dataset, read_datasets
 from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.errors import RequestError, do_all, nearest
 
 
 class LoadedDataset(NamedTuple):
@@ -42,6 +43,17 @@ def load_dataset(dataset_id: str, config: Path | None = None) -> LoadedDataset:
     return LoadedDataset(spec, entry.folder)
 
 
+def load_datasets(ids: Iterable[str], config: Path | None = None) -> list[DatasetSpec]:
+    """Several datasets, each once.
+
+    Raises:
+        RequestError: the problems of all of them.
+    """
+    specs: list[DatasetSpec] = []
+    do_all(lambda name=name: specs.append(load_dataset(name, config).spec) for name in dict.fromkeys(ids))
+    return specs
+
+
 def checked_spec(dataset: Settings, source: str, problems: list[str]) -> DatasetSpec | None:
     """The keys of a dataset as one object; None, or one that is not fit for training, adds to `problems`.
 
@@ -51,7 +63,7 @@ def checked_spec(dataset: Settings, source: str, problems: list[str]) -> Dataset
     check_columns(dataset, problems)
     spec = validated(DatasetSpec, dataset, problems, source=source)
     if spec is not None:
-        check_splits(spec, problems)
+        check_dataset(spec, problems)
     return spec
 
 

@@ -48,8 +48,12 @@ IGNORED = {
 IGNORED_IN_COLUMNS = {"quote_char": "CSV is read with standard quotes"}
 # Off (null, false, 0) is what published configs say; nobody needs to be told.
 SILENT_IF_OFF = frozenset({"debug_mode", "debug", "pickle_feature_encoder", "use_hdf5"})
-# Options that nothing here has: off they mean nothing, on they are unknown keys.
-ONLY_OFF = frozenset({"feature_config", "embedding_dropout", "embedding_hooks"})
+# Options that nothing here has: off they mean nothing, on they are refused, with what there is instead.
+ONLY_OFF = {
+    "feature_config": "feature_specs changes features for an experiment",
+    "embedding_dropout": "net_dropout drops within the network",
+    "embedding_hooks": "pretrained_emb and feature_encoder of a column change its embedding",
+}
 
 
 def translate(settings: Settings, of_model: Container[str] = ()) -> tuple[Settings, list[str]]:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fuxictr_qnn import grammar
 from fuxictr_qnn.config.checks import apply_rule
-from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, OTHER_KEYS
+from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, ONLY_OFF, OTHER_KEYS
 from fuxictr_qnn.config.merging import Setting, Settings
 from fuxictr_qnn.config.problems import sentences
 from fuxictr_qnn.errors import nearest, shown
@@ -65,6 +65,8 @@ def _embedding_dim(cls: type, features: Settings) -> Any:
 
 
 def _unknown(key: str, model: str, accepted: set[str]) -> str:
+    if key in ONLY_OFF:
+        return f"nothing here has it: remove it, or set it to null; {ONLY_OFF[key]}"
     known = accepted | FIT_KEYS | DATASET_KEYS | FEATURE_KEYS | OTHER_KEYS
     return f"{model} has no such key, nor has the fit loop or the dataset.{nearest(key, known)}"
 

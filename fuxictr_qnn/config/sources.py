@@ -102,12 +102,22 @@ def _unique(entries: Iterable[Entry]) -> dict[str, Entry]:
 
 
 def _replayed(file: Path, data: dict[str, Any]) -> Entry:
-    """The config.yaml of a run folder, spread out again into the keys it was made from."""
+    """The config.yaml of a run folder, spread out again into the keys it was made from.
+
+    Data is read as that run read it, or the rows would come in another order.
+    """
     try:
         experiment, seed = data["experiment"], data["seed"]
         parts = [experiment[part] for part in ("dataset", "features", "fit", "model_params")]
         values = {key: value for part in parts for key, value in part.items() if key != "source"}
-        values |= {"model": experiment["model"], "seed": seed}
+        values |= {"model": experiment["model"], "seed": seed, **_reading(data.get("buffer_bytes"))}
         return Entry(experiment["expid"], file, values, dataset_file=Path(experiment["dataset"]["source"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{file}: not a run folder's config.yaml, {error} is missing or wrong") from None
+
+
+def _reading(buffer_bytes: int | None) -> dict[str, Any]:
+    """The keys that stream data in windows of this size, or hold it in memory (None)."""
+    if buffer_bytes is None:
+        return {"streaming": False}
+    return {"streaming": True, "memory_budget": 2 * buffer_bytes / 2**30}  # GiB for two windows

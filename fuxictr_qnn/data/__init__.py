@@ -1,6 +1,8 @@
 """From a file on disk to a batch."""
 
-from fuxictr_qnn.data.building.build import build_dataset
+from importlib import import_module
+
+from fuxictr_qnn.data.building.build import Engine, build_dataset
 from fuxictr_qnn.data.dataset import BuiltDataset
 from fuxictr_qnn.data.encoded.folder import open_encoded
 from fuxictr_qnn.data.feature_map import load_feature_map
@@ -14,26 +16,33 @@ __all__ = [
     "BuiltDataset",
     "ColumnSpec",
     "DatasetSpec",
+    "Engine",
     "LabelSpec",
+    "Loader",
     "MemoryLoader",
     "Places",
     "StreamingLoader",
     "build_dataset",
+    "choose_buffer",
     "find_build",
     "find_raw_files",
     "load_feature_map",
     "open_encoded",
     "open_dataset",
+    "open_loaders",
 ]
 
 
+_LOADERS = {  # torch is imported only by those who load batches
+    "Loader": "batches",
+    "MemoryLoader": "memory",
+    "StreamingLoader": "streaming",
+    "choose_buffer": "choice",
+    "open_loaders": "choice",
+}
+
+
 def __getattr__(name: str):
-    if name == "MemoryLoader":  # torch is imported only by those who load batches
-        from fuxictr_qnn.data.loaders.memory import MemoryLoader
-
-        return MemoryLoader
-    if name == "StreamingLoader":
-        from fuxictr_qnn.data.loaders.streaming import StreamingLoader
-
-        return StreamingLoader
+    if name in _LOADERS:
+        return getattr(import_module(f"fuxictr_qnn.data.loaders.{_LOADERS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,11 +9,18 @@ from fuxictr_qnn.errors import RequestError, nearest, shown
 
 
 def check_config(spec: DatasetSpec) -> None:
-    """Refuse what FuxiCTR 2.3.10 cannot do either, and references that lead nowhere.
+    """RequestError with every problem of the config."""
+    if problems := config_problems(spec):
+        raise RequestError(f"{spec.source or spec.dataset_id}: {problem}" for problem in problems)
 
-    Raises:
-        RequestError: every problem of the config.
+
+def config_problems(spec: DatasetSpec) -> list[str]:
+    """What FuxiCTR 2.3.10 cannot do either, and references that lead nowhere.
+
+    Where a feature map describes the columns, only the keys that it does not know are looked at.
     """
+    if (not spec.feature_cols or spec.data_format == "h5") and not spec.item_info:
+        return split_problems(spec)
     names = [column.name for column in spec.feature_cols]
     problems = [
         f"column '{name}' is declared twice" for name in dict.fromkeys(names) if names.count(name) > 1
@@ -29,8 +36,7 @@ def check_config(spec: DatasetSpec) -> None:
         problems.append(
             f"separator {shown(spec.separator)}: CSV is split at a single character; convert the file"
         )
-    if problems:
-        raise RequestError(f"{spec.source or spec.dataset_id}: {problem}" for problem in problems)
+    return problems
 
 
 def split_problems(spec: DatasetSpec) -> list[str]:

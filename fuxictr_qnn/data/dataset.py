@@ -36,3 +36,8 @@ class BuiltDataset:
     seconds: float
     warnings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, Path]:
+        """The splits that there are, and where their encoded data is."""
+        return {split: path for split in SPLITS if (path := getattr(self, split))}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fuxictr_qnn.data.building.build import is_complete
+from fuxictr_qnn.data.dataset import Log
+from fuxictr_qnn.data.download.plan import with_hint
 from fuxictr_qnn.data.encoded.folder import find_encoded
 from fuxictr_qnn.data.fingerprint import ContentHashes, fingerprint
 from fuxictr_qnn.data.places import Places, user_cache
@@ -21,6 +23,7 @@ def find_build(spec: DatasetSpec, places: Places) -> Path | None:
     Raises:
         RequestError: raw or encoded files are missing.
     """
+    places = with_hint(spec, places)
     if spec.generator:
         found = find_simulated(spec, places)
         if found is None:
@@ -28,13 +31,28 @@ def find_build(spec: DatasetSpec, places: Places) -> Path | None:
         spec = found
     if spec.is_encoded:
         return find_encoded(spec, places)
+    folder = find_built(spec, places)
+    return folder / "feature_map.json" if folder else None
+
+
+def find_built(spec: DatasetSpec, places: Places, log: Log = lambda message: None) -> Path | None:
+    """The folder of the complete build of this config and these raw files, None if there is none.
+
+    A build is named by the hashes of its files: where there are builds, the files are read.
+
+    Args:
+        log: gets a line before that.
+
+    Raises:
+        RequestError: raw files are missing.
+    """
     inputs = Inputs.find(spec, places)
-    roots = [places.build_dir] if places.build_dir else [places.data_root, user_cache()]
-    for root in roots:
+    for root in [places.build_dir] if places.build_dir else [places.data_root, user_cache()]:
         folder = root.absolute() / spec.dataset_id
         if not any(folder.glob("built-*")):
             continue
+        log(f"looking for the build of these files in {folder}")
         build = folder / f"built-{fingerprint(spec, inputs.contents(ContentHashes(folder)))}"
         if is_complete(build):
-            return build / "feature_map.json"
+            return build
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuxictr_qnn.data.building.build import Engine, build_dataset
 from fuxictr_qnn.data.dataset import BuiltDataset, Log
+from fuxictr_qnn.data.download.plan import with_hint
 from fuxictr_qnn.data.encoded.folder import open_encoded
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.simulated.simulation import write_simulated
@@ -28,6 +29,7 @@ def open_dataset(
     Raises:
         RequestError: the config or its data is wrong. RunError: writing failed.
     """
+    places = with_hint(spec, places)
     if spec.generator:
         spec = write_simulated(spec, places, log)
     if spec.is_encoded:

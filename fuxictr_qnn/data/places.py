@@ -17,6 +17,7 @@ class Places:
     data_root: Path = Path("data")
     build_dir: Path | None = None
     config_dir: Path | None = None
+    hint: str = ""  # ends a message about missing files: how to get them
 
     def candidates(self, path: str, dataset_id: str) -> list[Path]:
         """Where a configured path may lie, best first, each absolute and once."""
@@ -29,22 +30,21 @@ class Places:
         return list(dict.fromkeys(paths))
 
     def find(self, path: str, dataset_id: str) -> Path | None:
-        """The first candidate that exists, or None."""
-        return next((place for place in self.candidates(path, dataset_id) if place.exists()), None)
+        """The first candidate that exists and may be looked at, or None."""
+        return next((place for place in self.candidates(path, dataset_id) if os.path.exists(place)), None)
 
     def not_found(self, key: str, path: str, dataset_id: str) -> str:
         """A message that names every place where a configured path was looked for."""
         looked = "\n".join(f"    {candidate}" for candidate in self.candidates(path, dataset_id))
         return f"{key}: '{path}' is at none of\n{looked}\n  set --data-root to the folder that holds it"
 
-    def all_not_found(self, missing: dict[str, str], dataset_id: str, hint: str = "") -> list[str]:
-        """Messages about several missing files (key -> path): the first one says where was looked for them.
+    def all_not_found(self, missing: dict[str, str], dataset_id: str) -> list[str]:
+        """Messages about several missing files (key -> path).
 
-        Args:
-            hint: ends that one: what to do about it.
+        The first one says where was looked for them, and how to get them.
         """
         keys = list(missing)
-        first = [self.not_found(key, missing[key], dataset_id) + hint for key in keys[:1]]
+        first = [self.not_found(key, missing[key], dataset_id) + self.hint for key in keys[:1]]
         return first + [f"{key}: '{missing[key]}' is not there either" for key in keys[1:]]
 
     def build_root(self, dataset_id: str) -> Path:

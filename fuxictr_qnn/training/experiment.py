@@ -43,7 +43,11 @@ class FeatureUse(BaseModel):
 
 
 class Experiment(BaseModel):
-    """Everything that decides a result except the seed, the device and where files lie."""
+    """Everything that decides a result except the seed, the device and where files lie.
+
+    With fit.streaming "auto" the memory of the moment, too: streamed rows are shuffled in another way. A run
+    keeps how it read them, `buffer_bytes` in config.yaml and metrics.json.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,7 +64,7 @@ class Experiment(BaseModel):
 
         Paths are left out: which data was used is the data fingerprint's to say. So are defaults: a new
         key that changes nothing leaves the names of old runs as they are. So is what suits the machine:
-        whether data is streamed, and in how much memory.
+        whether data is streamed, and in how much memory, though it changes the order of shuffled rows.
         """
         settings = self.model_dump(
             mode="json",

@@ -27,8 +27,15 @@ def run_record(
     position: Position,
     rows: float,
     metrics: dict[str, dict[str, float]],
+    buffer_bytes: int | None,
 ) -> dict[str, Any]:
-    """Everything that metrics.json holds. `rows` counts rows trained on, `metrics` is by split."""
+    """Everything that metrics.json holds.
+
+    Args:
+        rows: trained on, counted once an epoch.
+        metrics: by split.
+        buffer_bytes: of rows shuffled together where the data was streamed; None: it was in memory.
+    """
     seconds = {
         "build": round(built.seconds, 3),
         "train": round(position.train_seconds, 3),
@@ -50,6 +57,7 @@ def run_record(
         "rows_per_second": round(rows / position.train_seconds) if position.train_seconds else None,
         "peak_memory_mb": round(peak_memory_mb(model.device), 1),
         "device": device_name(model.device),
+        "buffer_bytes": buffer_bytes,
         "versions": versions(),
         "git_revision": git_revision(),
         "data_fingerprint": built.fingerprint,

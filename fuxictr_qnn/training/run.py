@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fuxictr.pytorch.models import BaseModel
+
 from fuxictr_qnn.data import (
     BuiltDataset,
-    MemoryLoader,
+    Engine,
+    Loader,
     Places,
-    StreamingLoader,
+    choose_buffer,
     load_feature_map,
     open_dataset,
+    open_loaders,
 )
-from fuxictr_qnn.data.building.build import Engine
-from fuxictr_qnn.data.dataset import SPLITS
-from fuxictr_qnn.data.loaders.choice import GIB, is_streamed
-from fuxictr_qnn.data.loaders.streaming import BUFFER_BYTES
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
 from fuxictr_qnn.training.evaluation import evaluate, metrics_of, score
 from fuxictr_qnn.training.experiment import Experiment
-from fuxictr_qnn.training.fit import Fit, Hooks
+from fuxictr_qnn.training.fit import Fit, Hooks, Position
 from fuxictr_qnn.training.metrics import check_metrics
 from fuxictr_qnn.training.progress import FitProgress
 from fuxictr_qnn.training.record import run_record
@@ -35,7 +35,6 @@ from fuxictr_qnn.training.run_folder import RunFolder
 from fuxictr_qnn.training.setup import build_model, replace_optimizer, seed_everything
 
 logger = logging.getLogger("fuxictr_qnn")
-Loader = MemoryLoader | StreamingLoader
 
 
 @dataclass(frozen=True)
@@ -82,34 +81,27 @@ def run_seed(
     gpu = choose_gpu(gpu)
     keep_freed_memory()
     folder.check_state(resume, force)
-    task = experiment.fit.task
-    built = open_dataset(experiment.dataset, places, task=task, log=logger.info, engine=engine)
-    for warning in built.warnings:
-        logger.warning(warning)
+    built = _open_data(experiment, places, engine)
     if (complete := _complete_run(folder, built, force)) is not None:
         return complete
     _check_splits(experiment, built)
-
-    feature_map = load_feature_map(built.feature_map, experiment.dataset, experiment.features)
-    seed_everything(seed)
-    model = build_model(experiment, feature_map, gpu, folder.path, zoo)
-    replace_optimizer(model, experiment.fit)
-    logger.info("%s: %s", experiment.model, f"{type(model).__module__}:{type(model).__name__}")
-    buffer_bytes = _buffer_bytes(experiment, feature_map, built, None if force else folder)
-    loaders = _loaders(experiment, feature_map, built, seed, buffer_bytes)
+    run = _prepare(experiment, seed, folder, built, gpu, zoo, force)
     try:
         with folder.locked():
             if (complete := _complete_run(folder, built, force)) is not None:  # finished by another process
                 return complete
-            if force or not folder.is_started:
-                folder.clear()
-            folder.write_config(experiment, seed, built.fingerprint, buffer_bytes)
-            folder.link_features(built.folder)
-            with _log_file(folder.path / "run.log"):
-                metrics = _train_and_measure(experiment, seed, model, loaders, built, folder)
+            metrics = _carry_out(run, force)
     except OSError as error:
         raise RunError(f"writing '{folder.path}' failed: {error}; --resume goes on") from error
     return RunResult(folder.path, metrics, reused=False)
+
+
+def _open_data(experiment: Experiment, places: Places, engine: Engine) -> BuiltDataset:
+    task = experiment.fit.task
+    built = open_dataset(experiment.dataset, places, task=task, log=logger.info, engine=engine)
+    for warning in built.warnings:
+        logger.warning(warning)
+    return built
 
 
 def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool) -> RunResult | None:
@@ -131,42 +123,103 @@ def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool) -> RunRes
     return RunResult(folder.path, folder.metrics, reused=True)
 
 
-def _train_and_measure(
+@dataclass(frozen=True)
+class _Run:
+    """What one run is made of; `buffer_bytes` (None: not streamed) decides the order of its rows."""
+
+    experiment: Experiment
+    seed: int
+    folder: RunFolder
+    built: BuiltDataset
+    model: BaseModel
+    loaders: dict[str, Loader]
+    buffer_bytes: int | None
+
+
+def _prepare(
     experiment: Experiment,
     seed: int,
-    model: Any,
-    loaders: dict[str, Loader],
-    built: BuiltDataset,
     folder: RunFolder,
-) -> dict[str, Any]:
-    settings = experiment.fit
-    progress = FitProgress(settings.epochs, logger)
+    built: BuiltDataset,
+    gpu: int,
+    zoo: Path | None,
+    force: bool,
+) -> _Run:
+    """Model and batches. A run that goes on keeps to the way its batches began, or it would see others."""
+    feature_map = load_feature_map(built.feature_map, experiment.dataset, experiment.features)
+    seed_everything(seed)
+    model = build_model(experiment, feature_map, gpu, folder.path, zoo)
+    replace_optimizer(model, experiment.fit)
+    logger.info("%s: %s", experiment.model, f"{type(model).__module__}:{type(model).__name__}")
+    fit = experiment.fit
+    if folder.is_started and not force:
+        buffer_bytes = folder.buffer_bytes
+    else:
+        buffer_bytes = choose_buffer(feature_map, built.splits, fit.streaming, fit.memory_budget)
+    loaders = open_loaders(
+        feature_map,
+        built.splits,
+        batch_size=fit.batch_size,
+        eval_batch_size=fit.eval_batch_size,
+        buffer_bytes=buffer_bytes,
+        log=logger.info,
+        shuffle=fit.shuffle,
+        seed=seed,
+    )
+    for warning in loaders["train"].warnings:
+        logger.warning(warning)
+    return _Run(experiment, seed, folder, built, model, loaders, buffer_bytes)
+
+
+def _carry_out(run: _Run, force: bool) -> dict[str, Any]:
+    """Begin or go on with the run in its folder, which is ours now; returns the contents of metrics.json."""
+    folder = run.folder
+    if force or not folder.is_started:
+        folder.clear()
+    folder.write_config(run.experiment, run.seed, run.built.fingerprint, run.buffer_bytes)
+    folder.link_features(run.built.folder)
+    with _log_file(folder.path / "run.log"):
+        position, rows = _train(run)
+        metrics = _measure(run, position)
+        record = run_record(
+            run.experiment, run.seed, run.model, run.built, position, rows, metrics, run.buffer_bytes
+        )
+        folder.complete(record)
+        for split, values in metrics.items():
+            logger.info("%s: %s", split, "  ".join(f"{name} {value:.6f}" for name, value in values.items()))
+    return record
+
+
+def _train(run: _Run) -> tuple[Position, float]:
+    """Train to the end, from the last checkpoint if there is one; returns the rows trained on, too."""
+    folder, train = run.folder, run.loaders["train"]
+    progress = FitProgress(run.experiment.fit.epochs, logger)
 
     def on_evaluation(record: dict[str, Any]) -> None:
         folder.append_history(record)
         progress.evaluation(record)
 
     hooks = Hooks(progress.step, folder.save_weights, on_evaluation, folder.save_checkpoint)
-    fit = Fit(model, settings, loaders["train"], loaders["valid"], hooks)
+    fit = Fit(run.model, run.experiment.fit, train, run.loaders["valid"], hooks)
     if (state := folder.load_checkpoint()) is not None:
         fit.load(state)
         logger.info("resumed after evaluation %d, step %d", fit.position.evaluations, fit.position.step)
     folder.keep_history(fit.position.evaluations)
     with progress:
         position = fit.run()
+    return position, train.num_samples * position.step / fit.steps_per_epoch
 
+
+def _measure(run: _Run, position: Position) -> dict[str, dict[str, float]]:
+    """Metrics of the best weights by split; the time it takes goes to `position`."""
     clock = time.perf_counter()
-    folder.load_weights(model)
-    metrics = {"valid": evaluate(model, loaders["valid"], settings.metrics, settings.amp)}
-    if "test" in loaders:
-        metrics["test"] = _measure_test(model, loaders["test"], settings, folder)
+    settings = run.experiment.fit
+    run.folder.load_weights(run.model)
+    metrics = {"valid": evaluate(run.model, run.loaders["valid"], settings.metrics, settings.amp)}
+    if "test" in run.loaders:
+        metrics["test"] = _measure_test(run.model, run.loaders["test"], settings, run.folder)
     position.evaluate_seconds += time.perf_counter() - clock
-    rows = loaders["train"].num_samples * position.step / fit.steps_per_epoch
-    record = run_record(experiment, seed, model, built, position, rows, metrics)
-    folder.complete(record)
-    for split, values in metrics.items():
-        logger.info("%s: %s", split, "  ".join(f"{name} {value:.6f}" for name, value in values.items()))
-    return record
+    return metrics
 
 
 def _measure_test(model: Any, loader: Loader, settings: Any, folder: RunFolder) -> dict[str, float]:
@@ -178,51 +231,6 @@ def _measure_test(model: Any, loader: Loader, settings: Any, folder: RunFolder) 
     if undefined:
         logger.warning("%s is not defined on the test split: left out", ", ".join(undefined))
     return {name: value for name, value in metrics.items() if name not in undefined}
-
-
-def _buffer_bytes(
-    experiment: Experiment, feature_map: Any, built: BuiltDataset, folder: RunFolder | None
-) -> int | None:
-    """Bytes that are shuffled together where the data is streamed; None where it is held in memory.
-
-    A run that goes on in `folder` keeps to what it began with, however much memory there is now: only so
-    does it see the same batches.
-    """
-    if folder is not None and folder.is_started:
-        return folder.buffer_bytes
-    fit = experiment.fit
-    paths = {split: path for split in SPLITS if (path := getattr(built, split))}
-    if not is_streamed(feature_map, paths, fit.streaming, fit.memory_budget):
-        return None
-    return BUFFER_BYTES if fit.memory_budget is None else int(fit.memory_budget * GIB / 2)
-
-
-def _loaders(
-    experiment: Experiment, feature_map: Any, built: BuiltDataset, seed: int, buffer_bytes: int | None
-) -> dict[str, Loader]:
-    fit = experiment.fit
-    keys = {"shuffle": fit.shuffle, "seed": seed}
-    if buffer_bytes is not None:
-        keys["buffer_bytes"] = buffer_bytes
-    cls = MemoryLoader if buffer_bytes is None else StreamingLoader
-    loaders = {}
-    for split in SPLITS:
-        path = getattr(built, split)
-        if path is None:
-            continue
-        batch_size = fit.batch_size if split == "train" else fit.eval_batch_size or fit.batch_size
-        loaders[split] = cls(feature_map, str(path), split=split, batch_size=batch_size, **keys)
-    if isinstance(train := loaders["train"], StreamingLoader):
-        logger.info("streaming from disk, up to %s rows at a time", f"{train.window_rows:,}")
-        if train.shuffle and train.largest_piece > train.window_rows:
-            logger.warning(
-                "a row group of '%s' holds %d rows, more than the %d that memory_budget allows at a time: "
-                "row groups are shuffled one by one, and take more memory",
-                built.train,
-                train.largest_piece,
-                train.window_rows,
-            )
-    return loaders
 
 
 def _check_splits(experiment: Experiment, built: BuiltDataset) -> None:

@@ -29,6 +29,12 @@ closed:
     origin: {{home: https://example.org/closed, licence: not stated, by_hand: fill in the form}}
 """
 
+EXPIDS = """
+DNN_shop: {model: DNN, dataset_id: shop}
+QNN_shop: {model: QNNalpha, dataset_id: shop}
+QNN_closed: {model: QNNalpha, dataset_id: closed}
+"""
+
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -62,6 +68,8 @@ def test_list(config, capsys):
     assert "for research" in lines["shop"] and "https://example.org/shop" in lines["shop"]
     assert "by hand" in lines["closed"]
     assert "https://grouplens.org/datasets/movielens/100k/" in lines["ml_100k"]
+    assert "45,840,617 rows" in lines["criteo_x4"] and "10.7 GB, by hand" in lines["tenrec_x1"]
+    assert "19,495,974 rows" in lines["ipinyou_x1_parity"]  # valid is the test file: counted once
     assert main(["data", "list", "nobody*"]) == 0
     assert "nothing matches 'nobody*'" in capsys.readouterr().out
 
@@ -71,6 +79,10 @@ def test_get_then_it_is_there(config, capsys):
     assert sorted(path.name for path in Path("here/shop").glob("*.csv")) == ["train.csv", "valid.csv"]
     output = capsys.readouterr().out
     assert "shop: a download of about 2.0 kB to here/shop/" in output and "licence: for research" in output
+    assert output.endswith("next: fuxictr data audit shop --config config --data-root here\n")
+    (Path("config") / "model_config.yaml").write_text(EXPIDS)
+    assert main(["data", "get", "shop", "--config", "config", "--data-root", "here"]) == 0
+    assert "next: fuxictr run --expid QNN_shop --config config --data-root here\n" in capsys.readouterr().out
     assert main(["data", "list", "shop", "--config", "config", "--data-root", "here"]) == 0
     assert " there " in capsys.readouterr().out
 
@@ -79,6 +91,15 @@ def test_one_that_fails_keeps_no_other_away(config, capsys):
     assert main(["data", "get", "closed", "shop", "--config", "config"]) == 2
     assert "by hand: fill in the form" in capsys.readouterr().err
     assert Path("data/shop/train.csv").is_file()
+
+
+def test_by_hand_names_a_folder_from_which_prepare_works(config, capsys):
+    """microlens: the organisers' files have the names of the files that are made."""
+    for name in ("microlens_1m_x1", "microlens_1m_x1_levels"):
+        assert main(["data", "get", name]) == 2
+        error = capsys.readouterr().err
+        assert "go to 'data/microlens_1m_x1/raw', then `fuxictr data prepare" in error
+        assert error.count("https://") == 1
 
 
 def test_all_unknown_names_at_once(config, capsys):

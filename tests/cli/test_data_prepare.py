@@ -42,6 +42,12 @@ def test_the_raw_folder_of_the_data_root(tmp_path, capsys):
     assert main(["data", "prepare", "frappe_x1", "--data-root", str(tmp_path), "--force"]) == 0
 
 
+def test_a_data_root_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["data", "prepare", "frappe_x1", "--data-root", str(tmp_path / "file" / "below")]) == 2
+    assert f"'{tmp_path / 'file'}' is a file, not a folder" in capsys.readouterr().err
+
+
 def test_variants_share_a_folder(tmp_path, capsys):
     assert main(["data", "prepare", "microlens_1m_x1_levels", "--data-root", str(tmp_path)]) == 2
     assert f"'{tmp_path / 'microlens_1m_x1' / 'raw'}': no such folder" in capsys.readouterr().err

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fuxictr_qnn.cli import doctor, main
+from fuxictr_qnn.cli import app, doctor, main
+from fuxictr_qnn.cli import list as list_command
 
 
 def output_of(capsys, *arguments: str) -> str:
@@ -45,6 +46,19 @@ def test_a_broken_config_is_2(shop, capsys):
     (shop.config / "dataset_config.yaml").write_text("shop: !!python/name:os.system")
     assert main(["list", "datasets", "--config", "config"]) == 2
     assert "dataset_config.yaml, line 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moment", ["imports", "command"])
+def test_an_interruption_is_one_line_and_130(moment, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    if moment == "imports":
+        monkeypatch.setattr(app.importlib, "import_module", interrupted)
+    else:
+        monkeypatch.setitem(list_command.LISTS, "models", interrupted)
+    assert main(["list", "models"]) == 130
+    assert capsys.readouterr().err.startswith("fuxictr: interrupted; ")
 
 
 class TestDoctor:

@@ -124,7 +124,13 @@ class TestStreaming:
         assert self.run("--set", "memory_budget=1e-6") == 0
         assert "streaming from disk" in capsys.readouterr().out
         (config,) = shop.root.glob("runs/*/seed7/config.yaml")
-        assert yaml.safe_load(config.read_text())["buffer_bytes"] == int(1e-6 * 2**30 / 2)
+        buffer_bytes = int(1e-6 * 2**30 / 2)
+        assert yaml.safe_load(config.read_text())["buffer_bytes"] == buffer_bytes
+        first = json.loads((config.parent / "metrics.json").read_text())
+        assert first["buffer_bytes"] == buffer_bytes
+        # A replay does not ask how much memory there is: other windows would give other numbers.
+        assert main(["run", "--config", str(config), "--out", "again", "--gpu", "-1"]) == 0
+        assert metrics_of(shop.root / "again") == {key: first[key] for key in ("valid", "test")}
 
     @pytest.mark.parametrize("began", ["true", "false"])
     def test_a_resumed_run_keeps_to_how_it_began(self, shop, monkeypatch, began):

@@ -245,9 +245,23 @@ class TestReplay:
         file = tmp_path / "config.yaml"
         file.write_text(yaml.safe_dump({"experiment": loaded.experiment.model_dump(mode="json"), "seed": 99}))
         again = load_experiment(None, file)
-        assert again.experiment == loaded.experiment and again.config_dir == loaded.config_dir
+        fit = loaded.experiment.fit.model_copy(update={"streaming": False})  # as without buffer_bytes
+        assert again.experiment == loaded.experiment.model_copy(update={"fit": fit})
+        assert again.config_dir == loaded.config_dir
         assert (again.experiment.digest, again.seed) == (loaded.experiment.digest, 99)
         assert load_experiment("A", file, ["epochs=1"]).experiment.fit.epochs == 1
+
+    @pytest.mark.parametrize("buffer_bytes", [None, 1, 3, 512 << 20, 5368709])
+    def test_data_is_read_as_that_run_read_it(self, tmp_path, buffer_bytes):
+        loaded = load_experiment("A", write(tmp_path / "c", *with_lines("memory_budget: 2")))
+        file = tmp_path / "config.yaml"
+        data = {"experiment": loaded.experiment.model_dump(mode="json"), "seed": 1}
+        data |= {} if buffer_bytes is None else {"buffer_bytes": buffer_bytes}
+        file.write_text(yaml.safe_dump(data))
+        again = load_experiment(None, file).experiment
+        assert again.fit.streaming is (buffer_bytes is not None)
+        assert again.fit.memory_budget * 2**30 / 2 == (2**30 if buffer_bytes is None else buffer_bytes)
+        assert again.digest == loaded.experiment.digest
 
     @pytest.mark.parametrize("damage", ["seed", "experiment.fit", "experiment.dataset", "experiment.expid"])
     def test_a_damaged_one(self, tmp_path, damage):
@@ -279,7 +293,7 @@ WRONG_LINES = {
     "loss: binary_crossentropi": ("loss", "'binary_crossentropy'"),
     "loss: __import__('os').system('id')": ("loss", "expected"),
     "embedding_regularizer: much": ("embedding_regularizer = 'much'", "l1_l2"),
-    "embedding_dropout: 0.1": ("embedding_dropout = 0.1", "no such key"),
+    "embedding_dropout: 0.1": ("embedding_dropout = 0.1", "nothing here has it", "net_dropout"),
     "optimizer: adamw": ("optimizer = 'adamw'", "'AdamW'"),
     "optimizer: LBFGS": ("optimizer = 'LBFGS'", "Adam, "),
     "optimizer: SparseAdam": ("optimizer = 'SparseAdam'", "Adam, "),
@@ -343,7 +357,8 @@ WRONG_DATASET_LINES = {
     "feature_cols: [{name: a, dtype: text}]": ("dtype = 'text'", "'str', 'int'"),
     "feature_cols: [{name: a, typ: numeric}]": ("typ", "'type'"),
     "feature_cols: [{dtype: str}]": ("name", "to be set"),
-    "feature_cols: [{name: [a, b]}, {name: a}]": ("a", "more than once"),
+    "feature_cols: [{name: [a, b]}, {name: a}]": ("column 'a'", "declared twice"),
+    "feature_cols: [{name: a, remap: false}]": ("column 'a'", "remap: false works for type meta only"),
     "feature_cols: [{name: a, feature_encoder: \"__import__('os').getcwd()\"}]": (
         "a.feature_encoder",
         "literal arguments",

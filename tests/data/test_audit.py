@@ -389,11 +389,33 @@ def test_encoded_arrays_and_their_feature_map(tmp_path: Path, suffix: str) -> No
     }
 
 
+def test_infinite_numbers(tmp_path: Path) -> None:
+    """1e400 in a CSV is read as infinity, which a build refuses."""
+    frames = log_of_clicks(17, rows=600)
+    place = pl.int_range(pl.len()).is_in([3, 7])
+    frames["train"] = frames["train"].with_columns(
+        price=pl.when(place).then(pl.lit("1e400")).otherwise(pl.col("price").cast(str))
+    )
+    result = audited(tmp_path, frames)
+    (found,) = of(result, "infinite numbers", "severe")
+    assert found.sentence.startswith("train: ") and found.numbers["infinite"] == {"price": 2}
+    assert not of(audited(tmp_path, log_of_clicks(17, rows=600)), "infinite numbers")
+
+
+def test_what_is_fine_is_one_line_a_check_and_counted_last(tmp_path: Path) -> None:
+    result = audited(tmp_path, log_of_clicks(1))
+    fine = [check for severity, check, _ in result.lines if severity == "ok"]
+    assert fine and len(fine) == len(set(fine))
+    assert ("ok", "unseen ids", "valid, test: less than 1.00 % unknown ids in every feature") in result.lines
+    counted = sum(finding.severity == "ok" for finding in result.findings)
+    assert result.summary.endswith(f", {counted} ok") and counted > len(fine)
+
+
 def test_wrong_requests(tmp_path: Path) -> None:
     frames = log_of_clicks(16, rows=60)
     with pytest.raises(RequestError, match="Did you mean 'hour'"):
         audited(tmp_path, frames, time_column="hours")
-    with pytest.raises(RequestError, match="not all cells are numbers or dates"):
+    with pytest.raises(RequestError, match="--time-col tags: .* is no time: write numbers, or dates"):
         audited(tmp_path, frames, time_column="tags")
     with pytest.raises(RequestError, match="--sample 1"):
         audited(tmp_path, frames, sample=1)

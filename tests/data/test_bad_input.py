@@ -94,7 +94,7 @@ def test_label_that_is_no_click(places, folder):
     frame[6, "label"] = 3
     frame.write_csv(folder / "valid.csv")
     (problem,) = refused(small_spec(), places)
-    assert "valid.csv', row 7: label 'label' is 3.0" in problem and "task: regression" in problem
+    assert "valid.csv', line 8: label 'label' is 3.0" in problem and "task: regression" in problem
 
 
 def test_regression_takes_any_label_and_classification_does_not_reuse_it(places, folder):
@@ -113,7 +113,9 @@ def test_missing_label(places, folder):
         folder / "train.csv"
     )
     (problem,) = refused(small_spec(), places, task="regression")
-    assert problem.endswith("row 5: label 'label' is missing or not a finite number")
+    assert problem.endswith(
+        "line 6: label 'label' is missing or not a finite number: correct the cell or remove the row"
+    )
 
 
 def test_text_in_numeric_columns_of_several_files(places, folder):
@@ -127,9 +129,9 @@ def test_text_in_numeric_columns_of_several_files(places, folder):
         frame.write_csv(folder / f"{split}.csv")
     problems = refused(small_spec(), places)
     assert [problem.split(";")[0] for problem in problems] == [
-        f"'{folder / 'train.csv'}', row 12: column 'item' holds 'many', which is not an integer",
-        f"'{folder / 'train.csv'}', row 4: column 'price' holds 'cheap', which is not a number",
-        f"'{folder / 'test.csv'}', row 1: column 'price' holds '?', which is not a number",
+        f"'{folder / 'train.csv'}', line 13: column 'item' holds 'many', which is not an integer",
+        f"'{folder / 'train.csv'}', line 5: column 'price' holds 'cheap', which is not a number",
+        f"'{folder / 'test.csv'}', line 2: column 'price' holds '?', which is not a number",
     ]
 
 
@@ -138,7 +140,7 @@ def test_number_that_is_not_finite(places, folder):
     frame[1, "price"] = float("inf")
     frame.write_csv(folder / "train.csv")
     (problem,) = refused(small_spec(), places)
-    assert "row 2: column 'price' is inf (infinite, or too large for a number): correct the cell" in problem
+    assert "line 3: column 'price' is inf (infinite, or too large for a number): correct the cell" in problem
 
 
 def test_vocabularies_that_min_categr_count_empties(places):

@@ -17,10 +17,11 @@ import pytest
 from data_support import SMALL, make_spec, quiet, small_frame, small_spec, write_small
 
 from fuxictr_qnn.data import Places, build_dataset, find_build
+from fuxictr_qnn.data.building import build, encoding
 from fuxictr_qnn.data.building.build import is_complete
 from fuxictr_qnn.data.building.preprocessing import Step, _stages
-from fuxictr_qnn.data.raw import reading
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.data.raw import reading, splits
+from fuxictr_qnn.errors import RequestError, RunError
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -112,6 +113,35 @@ def test_a_build_with_a_lost_or_damaged_file_is_made_again(tmp_path):
     assert contents(first.folder) == expected
 
 
+@pytest.mark.parametrize("change", ["rewritten", "gone"])
+def test_a_file_that_changes_while_it_is_built(tmp_path, monkeypatch, change):
+    """Its build would be named by the old contents, and reused for them."""
+    places = write_small(tmp_path)
+    file = tmp_path / "small" / "train.csv"
+    text = file.read_text()
+
+    def find_sources(*args):
+        found = splits.find_sources(*args)
+        file.write_text(text.replace("u3", "u4"))
+        return found
+
+    def find_and_remove(*args):
+        found = encoding.SplitFiles(*args)
+        file.unlink()
+        return found
+
+    if change == "rewritten":
+        monkeypatch.setattr(build, "find_sources", find_sources)
+    else:
+        monkeypatch.setattr(build, "SplitFiles", find_and_remove)
+    with pytest.raises(RunError, match="train.csv' changed while it was being built: run again"):
+        build_dataset(small_spec(), places, log=quiet)
+    assert {path.name for path in file.parent.iterdir()} <= {"train.csv", "valid.csv", "test.csv"}
+    monkeypatch.undo()
+    file.write_text(text)
+    assert not build_dataset(small_spec(), places, log=quiet).reused
+
+
 BUILD = """
 import sys
 from pathlib import Path
@@ -137,12 +167,11 @@ def test_killed_at_any_moment(tmp_path):
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        for build in (places.data_root / "small").glob("built-*"):
-            assert contents(build) == expected
+        for found in (places.data_root / "small").glob("built-*"):
+            assert contents(found) == expected
     built = build_dataset(small_spec(), places, log=quiet)
     assert contents(built.folder) == expected
-    half_made = [path for path in built.folder.parent.glob(".building-*") if path.is_dir()]
-    assert half_made == []
+    assert not list(built.folder.parent.glob(".*"))  # neither half-made builds nor locks
 
 
 def build_and_report(root: Path, results) -> None:
@@ -181,8 +210,9 @@ def test_leftovers_of_dead_builds_are_removed(tmp_path):
     leftover = tmp_path / "small" / ".building-0123456789abcdef"
     leftover.mkdir()
     (leftover / "train.parquet").write_bytes(b"half")
+    (tmp_path / "small" / ".building-fedcba9876543210.lock").touch()
     build_dataset(small_spec(), places, log=quiet)
-    assert not leftover.exists()
+    assert not list((tmp_path / "small").glob(".*"))
 
 
 def test_blocks_do_not_change_anything(tmp_path, monkeypatch):
@@ -270,7 +300,7 @@ def test_vectors_in_a_csv(tmp_path):
     assert pl.read_parquet(built.train)["vector"].to_list() == [[0.5, 100], [-3, 0]]
     for cell in ("1 2 3", "1", "", "1 x", "1 nan", "1 1e400"):
         file.write_text(f"vector,label\n0.5 1,1\n{cell},0\n")
-        with pytest.raises(RequestError, match="row 2: column 'vector' needs 2 finite numbers"):
+        with pytest.raises(RequestError, match="line 3: column 'vector' needs 2 finite numbers"):
             build_dataset(spec, places, log=quiet)
 
 

@@ -130,7 +130,7 @@ class TestFiles:
     def test_one_that_cannot_be_read(self, places):
         (places.data_root / "small" / "test.csv").write_bytes(self.LINES + b"maybe,u1,1,1\n")
         found = check(places, {})["rows of test"]
-        assert found.agrees is False and "row 3: column 'label' holds 'maybe'" in found.remark
+        assert found.agrees is False and "line 4: column 'label' holds 'maybe'" in found.remark
 
 
 class TestBuild:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from file_server import FileServer, Served
 
+from fuxictr_qnn.data import find_build, open_dataset
 from fuxictr_qnn.data.download import get as getting
 from fuxictr_qnn.data.download import http, sizes, wheel
 from fuxictr_qnn.data.download.checksum import same_lines
@@ -28,8 +29,8 @@ from fuxictr_qnn.data.download.sizes import size_text
 from fuxictr_qnn.data.download.unpacking import unpack
 from fuxictr_qnn.data.origin import Expected, Source
 from fuxictr_qnn.data.places import Places
-from fuxictr_qnn.data.raw.inputs import find_raw_files
-from fuxictr_qnn.data.spec import DatasetSpec
+from fuxictr_qnn.data.quality.audit.opening import open_rows
+from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec, LabelSpec
 from fuxictr_qnn.errors import RequestError, RunError
 
 FILES = {
@@ -74,8 +75,8 @@ def spec_of(*sources: dict, checked: bool = True, **origin) -> DatasetSpec:
 
 
 def found(folder: Path) -> dict[str, bytes]:
-    """Every file below the folder but locks."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    """Every file below the folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -308,7 +309,7 @@ class TestDataset:
         log = Log()
         get_dataset(spec_of(wrong, self.archive(server)), tmp_path, log)
         assert found(tmp_path / "shop") == FILES | {"valid.csv.wrong-md5": b"other"}
-        assert any(f"has md5 {md5(b'other')}, not the published" in line for line in log)
+        assert any(f"has md5 {md5(b'other')}, not the expected" in line for line in log)
 
     def test_wrong_md5_of_the_archive(self, server, tmp_path):
         source = self.archive(server, corrupt=True) | {"md5": md5(b"")}
@@ -358,8 +359,10 @@ class TestDataset:
         with pytest.raises(RunError) as caught:
             get_dataset(spec_of(*sources), tmp_path, Log())
         lines = str(caught.value).splitlines()
-        assert "no source worked" in lines[0] and "https://example.org/shop" in lines[0]
+        assert "no source worked" in lines[0] and len(lines) == 4
         assert ["source 1" in lines[1], "source 2" in lines[2]] == [True, True]
+        assert "by hand: get train.csv, valid.csv (home: https://example.org/shop" in lines[3]
+        assert f"go to '{tmp_path}/shop', then `fuxictr data check shop --data-root {tmp_path}`" in lines[3]
         assert list(tmp_path.iterdir()) == []
 
     def test_only_one_source(self, server, tmp_path):
@@ -466,6 +469,26 @@ class TestRecipe:
 
 
 class TestWithoutDownload:
+    def test_data_root_that_is_a_file(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        for spec in (spec_of({"url": "http://localhost/x.zip"}), spec_of(by_hand="accept the rules")):
+            with pytest.raises(RequestError, match="file' is a file, not a folder: set --data-root"):
+                get_dataset(spec, tmp_path / "file", Log())
+
+    def test_after_failures_a_mirror_and_the_raw_files(self, tmp_path, monkeypatch):
+        def fail(*arguments):
+            raise SourceFailed("no network")
+
+        monkeypatch.setattr("fuxictr_qnn.data.download.huggingface.fetch", fail)
+        source = {"huggingface": "owner/shop", "file": "shop.zip"}
+        with pytest.raises(RunError, match="HF_ENDPOINT") as caught:
+            get_dataset(spec_of(source, recipe="ml_100k"), tmp_path, Log())
+        assert "get MovieLens-100K: u.data, u.user" in str(caught.value)
+        assert f"go to '{tmp_path}/shop/raw', then `fuxictr data prepare shop" in str(caught.value)
+        spec = spec_of(source).model_copy(update={"dataset_id": "criteo_x4"})
+        with pytest.raises(RunError, match="Or `fuxictr data prepare criteo_x4 --raw DIR` with Criteo's"):
+            get_dataset(spec, tmp_path, Log())
+
     def test_by_hand(self, tmp_path):
         with pytest.raises(RequestError, match=r"by hand: accept the rules.*example.org.*for research"):
             get_dataset(spec_of(by_hand="accept the rules on Kaggle"), tmp_path, Log())
@@ -501,12 +524,17 @@ class TestWithoutDownload:
 
 
 class TestHint:
-    def test_missing_data_says_how_to_get_it(self, tmp_path):
+    @pytest.mark.parametrize("door", [open_dataset, find_build, open_rows])
+    @pytest.mark.parametrize("encoded", [False, True])
+    def test_missing_data_says_how_to_get_it(self, tmp_path, door, encoded):
         spec = spec_of({"url": "http://localhost/x.zip"})
+        if not encoded:
+            columns = {"feature_cols": [ColumnSpec(name="user")], "label_col": [LabelSpec(name="label")]}
+            spec = spec.model_copy(update=columns)
         places = Places(Path("some data"), config_dir=tmp_path)
         with pytest.raises(RequestError) as caught:
-            find_raw_files(spec, places)
-        first, second = caught.value.problems
+            door(spec, places)
+        first, second, *_ = caught.value.problems
         assert first.endswith(
             "; `fuxictr data get shop --data-root 'some data'` downloads 70.0 kB to some data/shop/"
         )
@@ -517,6 +545,8 @@ class TestHint:
         spec = spec.model_copy(update={"source": str(tmp_path / "dataset_config.yaml")})
         hint = download_hint(spec, Places(config_dir=tmp_path))
         assert f"fuxictr data get shop --config {tmp_path} --data-root data" in hint
+        spec = spec.model_copy(update={"source": str(tmp_path / "dataset_config" / "shop.yaml")})
+        assert f"get shop --config {tmp_path} --data-root data" in download_hint(spec, Places())
 
     def test_by_hand_and_without_origin(self):
         assert "says how to get it" in download_hint(spec_of(by_hand="x"), Places())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import polars as pl
 import pytest
 from data_support import make_spec, quiet
@@ -71,13 +73,16 @@ PLACE = "all.csv', "
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD + HEADER + BODY, PLACE + "row 7 repeats the header, as where files are joined: remove it"),
+        (GOOD + HEADER + BODY, PLACE + "line 8 repeats the header, as where files are joined: remove it"),
         (GOOD.replace("label", "label,item").replace(".5", ".5,1"),
          "all.csv' has 2 columns 'item': rename all but one"),
         (GOOD + "u1,1\n" + BODY,
          PLACE + "line 8 has 2 fields, but the header has 4 columns: correct or remove"),
         (GOOD + "u1,1,1,1,5\n" + BODY, PLACE + "line 8 has 5 fields, but the header has 4 columns"),
         (GOOD + "u1,1,1,1,\n", PLACE + "line 8 has 5 fields"),
+        (GOOD + "u1,1,1,1,5\nu1,1,1\n", PLACE + "line 8 has 5 fields"),
+        (GOOD + "u1\0,1,1,1\n", PLACE + "line 8 holds a NUL byte, which no text has: remove it"),
+        (GOOD.replace("item", "it\0em"), PLACE + "line 1 holds a NUL byte"),
         (GOOD + "a, b,1,1,1\n", "a text that holds ',' must be in quotes"),
         (GOOD + "\n" + BODY, PLACE + "line 8 is blank: remove it"),
         (HEADER + "\n" + BODY, PLACE + "line 2 is blank: remove it"),
@@ -88,13 +93,13 @@ PLACE = "all.csv', "
         (GOOD.encode("utf-16"), "all.csv' is UTF-16 text: convert it to UTF-8"),
         (GOOD.replace("\n", "\r"), "all.csv' ends its lines with CR alone: convert them to LF"),
         (GOOD + "u1,1,1e400,1\n",
-         PLACE + "row 7: column 'price' is inf (infinite, or too large for a number)"),
-        (GOOD + "u1,1,1,-inf\n", PLACE + "row 7: label 'label' is -inf (infinite"),
-        (GOOD + "u1,1,1,nan\n", PLACE + "row 7: label 'label' is missing or not a finite number"),
+         PLACE + "line 8: column 'price' is inf (infinite, or too large for a number)"),
+        (GOOD + "u1,1,1,-inf\n", PLACE + "line 8: label 'label' is -inf (infinite"),
+        (GOOD + "u1,1,1,nan\n", PLACE + "line 8: label 'label' is missing or not a finite number"),
         (GOOD + "u1,1,\\N,1\n",
-         "row 7: column 'price' holds '\\N', which is not a number; leave missing cells"),
-        (GOOD + "u1,NULL,1,1\n", "row 7: column 'item' holds 'NULL', which is not an integer; leave missing"),
-        (GOOD + "u1,1.5,1,1\n", "row 7: column 'item' holds '1.5', which is not an integer; clean the file"),
+         "line 8: column 'price' holds '\\N', which is not a number; leave missing cells"),
+        (GOOD + "u1,NULL,1,1\n", "line 8: column 'item' holds 'NULL', which is not an integer; leave"),
+        (GOOD + "u1,1.5,1,1\n", "line 8: column 'item' holds '1.5', which is not an integer; clean the file"),
         (GOOD + "u1,99999999999999999999,1,1\n", "holds '99999999999999999999', which is not an integer"),
         (GOOD + '"u1,1,1,1\n' + BODY,
          PLACE + "line 8: a quote is opened and never closed: close it, or double"),
@@ -123,6 +128,35 @@ def test_lines_are_counted_over_blocks(tmp_path, monkeypatch, size):
     text = HEADER + BODY * 20 + '"a\n\nb",1,1,1\n' + BODY * 20 + "u1,1\n" + BODY
     with pytest.raises(RequestError, match=r"line 245 has 2 fields"):
         build(tmp_path, text)
+
+
+@pytest.mark.parametrize("more", ["u1,1,1,1,5\n", "u1,1,1,1,5\nu1,1,1\n", '"u,1",1,1,1,5\n'])
+def test_fields_beyond_the_columns_that_are_read(tmp_path, more):
+    """Where polars reads only some columns, it does not mind how many fields follow."""
+    text = (GOOD + more).replace("price,label", "label,price")
+    with pytest.raises(RequestError, match="line 8 has 5 fields, but the header has 4 columns"):
+        build(tmp_path, text, columns=COLUMNS[:2])
+
+
+@pytest.mark.parametrize("size", [20, 64, 1000])
+def test_cells_are_counted_in_lines(tmp_path, monkeypatch, size):
+    """A row is where an editor shows it, texts of several lines before it or not."""
+    monkeypatch.setattr(reading, "BLOCK_BYTES", size)
+    text = HEADER + BODY * 20 + '"a\n\nb",1,1,1\n' * 2 + BODY + "u1,1,x,1\n"
+    with pytest.raises(RequestError, match="line 134: column 'price' holds 'x'"):
+        build(tmp_path, text)
+    (tmp_path / "again").mkdir()
+    with pytest.raises(RequestError, match="line 134: label 'label' is 2.0"):
+        build(tmp_path / "again", text.replace("x,1", "1,2"))
+
+
+def test_the_fast_look_at_the_shape_sees_what_the_slow_one_sees():
+    rng = random.Random(0)
+    for _ in range(3000):
+        text = "".join(rng.choice(["a", ",", ",", "\n", '"a,\n"', '"b"", "', "\r\n"]) for _ in range(9))
+        if text.strip("\r\n"):
+            whole = csv_text.misshapen(text.encode(), ",", 3) is None
+            assert csv_text.in_shape(text.encode(), ",", 3) == whole, text
 
 
 def test_missing_fields_are_found_behind_quoted_separators(tmp_path):

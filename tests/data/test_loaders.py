@@ -183,6 +183,22 @@ def test_encoded_data(tmp_path, built, kind, suffix):
     assert open_dataset(spec, places, log=quiet).fingerprint == opened.fingerprint
 
 
+@pytest.mark.parametrize("change", [{"valid_size": 0.1}, {"split_type": "random"}, {"weight_col": "price"}])
+def test_encoded_data_is_neither_divided_nor_weighted(tmp_path, built, change):
+    """Also where feature_map.json says what the columns are, and the config could say nothing else."""
+    places = encoded_folder(tmp_path, built, "parquet")
+    config = {
+        "data_format": "parquet",
+        "data_root": "old",
+        "label_col": [],
+        "train_data": "old/small/train.parquet",
+    }
+    with pytest.raises(RequestError) as caught:
+        open_dataset(make_spec("small", config | change), places, log=quiet)
+    assert all(problem.startswith("small: ") for problem in caught.value.problems)
+    assert next(iter(change)) in str(caught.value)
+
+
 def test_encoded_data_described_by_vocab_sizes(tmp_path, built):
     places = encoded_folder(tmp_path, built, "parquet")
     described = {"name": "user", "vocab_size": 12, "share_embedding": "item"}

@@ -97,6 +97,13 @@ def test_files_of_another_dataset(grouplens, tmp_path, file, line):
     assert not list(tmp_path.glob("a/*.csv"))
 
 
+def test_bytes_that_are_not_utf8(recbole, tmp_path):
+    file = recbole / "ml-100k.item"
+    file.write_bytes(file.read_bytes().replace("é".encode(), b"\xe9"))
+    with pytest.raises(RequestError, match="ml-100k.item', line 5: byte 0xe9 is not UTF-8 text"):
+        prepared(recbole, tmp_path / "a")
+
+
 def test_files_of_two_downloads(grouplens, tmp_path):
     _write(grouplens / "u.user", "|", [(*user, "85711") for user in USERS[1:]])
     with pytest.raises(RequestError, match="user 196 and item 1, of whom"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fuxictr_qnn.data import recipes
+from fuxictr_qnn.data.download import sizes
 from fuxictr_qnn.data.recipes import making
 from fuxictr_qnn.data.recipes.recipe import Counts, Recipe
 from fuxictr_qnn.errors import RequestError, RunError
@@ -52,7 +53,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir() if not path.name.endswith(".lock")}
+    return {path.name: path.read_text() for path in folder.iterdir()}
 
 
 OLD = {"a.txt": "old", "b.txt": "old", "other.txt": "old"}
@@ -85,18 +86,50 @@ def test_a_failure_midway_changes_nothing(raw, old, tmp_path, text, error):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_failure_while_renaming_brings_the_old_files_back(raw, old, monkeypatch):
-    rename = os.rename
+NEW = {"a.txt": "new", "b.txt": "wen", "other.txt": "old"}
+RENAMES = 7  # two files: ready, the old ones aside, that done, the new ones in
 
-    def fail_at_b(source, target):
-        if Path(source).parent.name.startswith(making.TEMPORARY) and Path(source).name == "b.txt":
-            raise OSError(5, "Input/output error")
+
+def at_rename(number: int, act) -> None:
+    """Let `act` come before a rename, numbered from 0."""
+    rename, numbers = os.rename, iter(range(RENAMES))
+
+    def renaming(source, target):
+        if next(numbers) == number:
+            act()
         rename(source, target)
 
-    monkeypatch.setattr(making.os, "rename", fail_at_b)
+    making.os.rename = renaming
+
+
+@pytest.mark.parametrize("number", range(RENAMES))
+def test_a_failure_while_renaming_leaves_the_old_files_or_the_new_ones(raw, old, monkeypatch, number):
+    def fail():
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(making.os, "rename", os.rename)  # put back afterwards
+    at_rename(number, fail)
     with pytest.raises(RunError):
         recipes.prepare("words", raw, old, force=True)
-    assert contents(old) == OLD
+    assert contents(old) == (OLD if number < 5 else NEW)
+
+
+def prepare_and_die(raw: Path, folder: Path, number: int) -> None:
+    at_rename(number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    making.make(RECIPE, raw, folder, print, force=True)
+
+
+@pytest.mark.parametrize("number", range(RENAMES))
+def test_a_kill_while_renaming_is_put_right_by_the_next_call(raw, old, number):
+    process = multiprocessing.get_context("fork").Process(target=prepare_and_die, args=(raw, old, number))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    there = {name: (old / name).read_text() for name in OLD if (old / name).exists()}
+    assert there.items() <= OLD.items() or there.items() <= NEW.items()  # files are missing, never mixed
+    with pytest.raises(RequestError, match="has a.txt, b.txt already"):
+        recipes.prepare("words", raw, old)
+    assert contents(old) == (OLD if number < 5 else NEW)
 
 
 def test_a_kill_midway_leaves_the_old_files(raw, old):
@@ -108,9 +141,10 @@ def test_a_kill_midway_leaves_the_old_files(raw, old):
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert {name: (old / name).read_text() for name in OLD} == OLD
+    assert list(old.glob(making.TEMPORARY + "*"))
     (raw / "words.txt").write_text("new")
     recipes.prepare("words", raw, old, force=True)
-    assert contents(old) == {"a.txt": "new", "b.txt": "wen", "other.txt": "old"}  # and no leftovers
+    assert contents(old) == NEW  # and no leftovers
 
 
 def test_raw_files_by_another_name_and_one_folder_below(raw, tmp_path):
@@ -148,9 +182,15 @@ def test_raw_files_are_never_overwritten(raw, monkeypatch):
 
 
 def test_no_room(raw, tmp_path, monkeypatch):
-    monkeypatch.setattr(making, "_free", lambda folder: 1)
-    with pytest.raises(RequestError, match="0.0 GB left"):
+    monkeypatch.setattr(sizes, "free_bytes", lambda folder: 1)
+    with pytest.raises(RequestError, match="the recipe needs 3 B, but the disk .* has only 1 B free"):
         recipes.prepare("words", raw, tmp_path / "data")
+
+
+def test_a_folder_that_cannot_be_made(raw, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="file' is a file, not a folder: set --data-root"):
+        recipes.prepare("words", raw, tmp_path / "file" / "data")
 
 
 def test_every_recipe_says_what_it_is():

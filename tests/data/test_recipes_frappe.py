@@ -72,5 +72,5 @@ def test_not_utf8(tmp_path):
     (tmp_path / "raw" / "train.libsvm").write_bytes(f"{LINE}\n{LINE}".encode() + b"\xff")
     (tmp_path / "raw" / "valid.libsvm").write_text(LINE)
     (tmp_path / "raw" / "test.libsvm").write_text(LINE)
-    with pytest.raises(RequestError, match="train.libsvm', line 2: is not UTF-8"):
+    with pytest.raises(RequestError, match="train.libsvm', line 2: byte 0xff is not UTF-8"):
         prepare(tmp_path / "raw", tmp_path / "data")

@@ -80,7 +80,7 @@ class TestCriteo:
             ("0" + "\t" * 38, "line 500: has 39 cells"),
             ("", "line 500: is empty"),
             ("0,1" + "\t" * 39, "line 500: holds ,"),
-            (b"0" + b"\t" * 38 + b"\xff\t", "line 500: is not UTF-8"),
+            (b"0" + b"\t" * 38 + b"\xff\t", "line 500: byte 0xff is not UTF-8"),
         ],
     )
     def test_other_lines_are_refused(self, tmp_path, line, message):
@@ -110,6 +110,12 @@ class TestTenrec:
         for part in parts:  # a subsequence of the source
             source = iter(rows)
             assert all(row in source for row in part[1:])
+
+    def test_the_draw_is_these_rows(self):
+        """Another stream of random numbers would make another benchmark under the same name."""
+        drawn = lines.draw(tenrec_x1.SPLITS, 30, tenrec_x1.SEED)
+        assert np.flatnonzero(drawn == 1).tolist() == [2, 4, 28]
+        assert np.flatnonzero(drawn == 2).tolist() == [5, 18, 26]
 
     def test_the_published_sizes(self):
         assert sizes(tenrec_x1.SPLITS, 120_342_306).tolist() == [96_273_844, 12_034_231, 12_034_231]
@@ -158,6 +164,16 @@ class TestIPinYou:
         assert all(row in source for row in kept)
         assert (data / "test.csv").read_text() == test
 
+    def test_the_draw_is_these_rows(self):
+        drawn = lines.draw(ipinyou_x1.SPLITS, 30, ipinyou_x1.SEED)
+        assert np.flatnonzero(drawn).tolist() == [5, 18, 26]
+
+    def test_the_header_line_is_copied_as_it_is(self, tmp_path):
+        text = self.text(20, 1).replace("useragent", '"useragent"')
+        data = prepare("ipinyou_x1", {"train.csv": text, "test.csv": text}, tmp_path)
+        for split in ("train", "valid", "test"):
+            assert (data / f"{split}.csv").read_text().splitlines()[0] == text.splitlines()[0]
+
     def test_cells_in_quotes(self, tmp_path):
         train = self.text(20, 1) + ",".join(["1", '"a,b"', *ipinyou_x1.COLUMNS[2:]]) + "\n"
         data = prepare("ipinyou_x1", {"train.csv": train, "test.csv": self.text(5, 2)}, tmp_path)
@@ -176,14 +192,14 @@ class TestLines:
         for size in (1, 2, 3, 5, 100):
             monkeypatch.setattr(lines, "BLOCK_BYTES", size)
             assert self.read(tmp_path, b"h\na,b\r\nc,d" + end) == ["a,b", "c,d"]
-            assert self.read(tmp_path, b"\xef\xbb\xbfa,b\nc,d" + end, header=False) == ["a,b", "c,d"]
+            assert self.read(tmp_path, b"\xef\xbb\xbfa,b\nc,d" + end, titled=False) == ["a,b", "c,d"]
 
     def test_nothing_after_the_header(self, tmp_path):
         assert self.read(tmp_path, b"a,b\n") == []
 
     def test_labels_anywhere(self, tmp_path):
         (tmp_path / "file").write_text('0,,1\n1,x,0\n"1","a,b",1\n')
-        block = next(lines.read_lines(tmp_path / "file", header=False))
+        block = next(lines.read_lines(tmp_path / "file", titled=False))
         assert block.labels(0, 3).tolist() == [0, 1, 1]
         assert block.labels(2, 3).tolist() == [1, 0, 1]
         with pytest.raises(RequestError, match="line 1: the label is '', not 0 or 1"):

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from data_support import config_of
 
 from fuxictr_qnn.data import recipes
+from fuxictr_qnn.data.download.checksum import md5_of
 from fuxictr_qnn.data.recipes import ml1m_next
 from fuxictr_qnn.data.recipes.movielens import NEEDS, read_movielens
 from fuxictr_qnn.errors import RequestError
@@ -52,6 +54,8 @@ class TestTask:
         made = recipes.prepare("ml_1m_x1", test_data / "ml_1m_raw", tmp_path / "data", quiet)
         for name, file in made.items():
             assert file.read_bytes() == (test_data / "ml_1m_x1" / name).read_bytes()
+        expected = config_of("ml_1m_x1")["expected"]["md5"]
+        assert {name: md5_of(file) for name, file in made.items()} == expected
 
     @pytest.mark.parametrize("newline", ["\n", "\r\n"])
     def test_written_out_again(self, tmp_path, newline):
@@ -83,7 +87,7 @@ class TestInput:
             ("ratings", "1::2::3.5::978300000", "ratings.dat', line 3"),
             ("ratings", "UserID::MovieID::Rating::Timestamp", "ratings.dat', line 3"),
             ("ratings", "1,2,3,978300000", "ratings.dat', line 3"),
-            ("ratings", "1::2::3::9783\xff", "ratings.dat', line 3: is not UTF-8"),
+            ("ratings", "1::2::3::9783\xff", "ratings.dat', line 3: byte 0xff is not UTF-8"),
             ("ratings", "1::9999::3::978300000", "MovieID 9999, which '.*movies.dat' lacks"),
             ("ratings", "9999::2::3::978300000", "UserID 9999, which '.*users.dat' lacks"),
             ("users", "1::F::1::10", "users.dat', line 3"),
@@ -163,6 +167,15 @@ class TestNext:
         given.head(7).write_parquet(raw / "item_info.parquet")
         with pytest.raises(RequestError, match="vectors 7 x 128, but 400 films"):
             recipes.prepare("ml1m_next", raw, tmp_path / "data", quiet, force=True)
+
+    def test_the_draw_is_the_published_one(self):
+        """And does not change with NumPy; today's Generator still draws the same."""
+        draws, numpys = ml1m_next.Draws(ml1m_next.SEED), np.random.default_rng(ml1m_next.SEED)
+        drawn = [draws.integer(0, 101) for _ in range(12)]
+        assert drawn == [30, 14, 39, 44, 50, 34, 32, 97, 75, 20, 20, 43]
+        assert drawn == [numpys.integers(0, 101) for _ in range(12)]
+        for count in [1, 2, 3, 101, 3 * 2**30, 2**31 + 1] * 300:  # of the last ones a third is drawn again
+            assert draws.integer(5, 5 + count) == numpys.integers(5, 5 + count)
 
     def test_too_little_data(self, tmp_path):
         raw = write_raw(tmp_path / "raw", small(each=5))

@@ -208,13 +208,14 @@ def test_what_cannot_be_divided(tmp_path, keys, message):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (None, "all.csv', row 18: time_col 'time' is missing"),
+        (None, "all.csv', line 19: time_col 'time' is missing: write numbers, or dates as"),
         (
             "3/14/2026",
-            "all.csv', row 18: time_col 'time' is '3/14/2026', which cannot be ordered in time: write",
+            "all.csv', line 19: time_col 'time' is '3/14/2026', which cannot be ordered in time: write",
         ),
         ("2026-02-31", "is '2026-02-31', which cannot be ordered"),
-        ("nan", "row 18: time_col 'time' is"),
+        ("nan", "line 19: time_col 'time' is"),
+        ("1773446400", "line 19: time_col 'time' is '1773446400', which cannot be ordered in time"),
     ],
 )
 def test_times_that_have_no_order(tmp_path, cell, message):
@@ -225,6 +226,26 @@ def test_times_that_have_no_order(tmp_path, cell, message):
     spec = spec_of(valid_size=0.1, split_type="temporal", time_col="time")
     (problem,) = refused_and_unchanged(spec, write(tmp_path, data))
     assert message in problem
+
+
+@pytest.mark.parametrize("size", [300, 10**6])
+def test_times_of_two_kinds_are_refused_in_any_block(tmp_path, monkeypatch, size):
+    """Seconds in the first blocks and dates in later ones have no order."""
+    monkeypatch.setattr(reading, "BLOCK_BYTES", size)
+    dates = pl.from_epoch(pl.col("time"), time_unit="d").dt.to_string("%Y-%m-%d")
+    times = pl.when(pl.col("row") < 300).then(pl.col("time").cast(pl.String)).otherwise(dates)
+    data = frame(400).with_columns(time=times)
+    spec = spec_of(valid_size=0.1, split_type="temporal", time_col="time")
+    (problem,) = refused_and_unchanged(spec, write(tmp_path, data))
+    assert "line 302: time_col 'time' is '19" in problem
+
+
+def test_users_that_are_no_feature_are_text(tmp_path):
+    """Whatever the first rows look like: 7 and 007 are two users, and u150 may follow."""
+    users = ["7", "007"] * 60 + ["u150"] * 4 + [""] * 2
+    data = frame(len(users)).with_columns(user=pl.Series(users))
+    rows = built_rows(tmp_path, data, test_size=1, split_type="per_user", split_by="user")
+    assert rows["test"] == [118, 119, 123]
 
 
 def test_truth_values_are_no_times(tmp_path):

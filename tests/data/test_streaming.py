@@ -14,10 +14,16 @@ import pytest
 import torch
 
 from fuxictr_qnn.data.loaders import choice
-from fuxictr_qnn.data.loaders.choice import GIB, available_memory, is_streamed, packed_bytes
+from fuxictr_qnn.data.loaders.choice import (
+    GIB,
+    available_memory,
+    choose_buffer,
+    open_loaders,
+    packed_bytes,
+)
 from fuxictr_qnn.data.loaders.memory import MemoryLoader
 from fuxictr_qnn.data.loaders.storage import row_bytes
-from fuxictr_qnn.data.loaders.streaming import StreamingLoader
+from fuxictr_qnn.data.loaders.streaming import BUFFER_BYTES, StreamingLoader
 from fuxictr_qnn.errors import RequestError
 
 ROWS, GROUP = 3_000, 100
@@ -101,12 +107,12 @@ def test_unshuffled_equals_memory(train, batch_size, split):
 
 
 def test_weights_come_with_training_rows_only(data):
-    feature_map = a_feature_map()
-    feature_map.weight_col = "price"
+    features = {name: spec for name, spec in FEATURES.items() if name != "price"}
     for split in ("train", "valid"):
-        keys = {"split": split, "batch_size": 100}
-        feature_map.features = {name: spec for name, spec in FEATURES.items() if name != "price"}
-        streamed, held = (cls(feature_map, data, **keys) for cls in (StreamingLoader, MemoryLoader))
+        keys = {"split": split, "batch_size": 100, "weight_col": "price"}
+        streamed, held = (
+            cls(a_feature_map(features), data, **keys) for cls in (StreamingLoader, MemoryLoader)
+        )
         assert same(streamed, held)
         assert ("price" in next(iter(streamed))) is (split == "train")
 
@@ -226,8 +232,10 @@ def test_how_well_it_shuffles(train):
 
 def test_a_row_group_larger_than_the_buffer(train):
     loader = train(windows=1000)
-    assert loader.largest_piece == GROUP > loader.window_rows
     assert sorted(order(loader)) == list(range(ROWS))
+    (warning,) = loader.warnings
+    assert f"holds {GROUP} rows, more than the {loader.window_rows} that memory_budget allows" in warning
+    assert train().warnings == train(windows=1000, shuffle=False).warnings == []
 
 
 def test_nothing_at_all(tmp_path, train):
@@ -263,15 +271,34 @@ class TestChoice:
         both = {"train": data, "valid": data}
         packed = packed_bytes(a_feature_map(), both)
         assert packed == 2 * ROWS * (ROW_BYTES - 8)
-        for budget, streamed in ((packed / GIB, False), ((packed - 1) / GIB, True)):
-            assert is_streamed(a_feature_map(), both, "auto", budget) is streamed
-        assert is_streamed(a_feature_map(), both, True, None)
-        assert not is_streamed(a_feature_map(), both, False, 1e-9)
+        for budget, chosen in ((packed / GIB, None), ((packed - 1) / GIB, (packed - 1) // 2)):
+            assert choose_buffer(a_feature_map(), both, "auto", budget) == chosen
+        assert choose_buffer(a_feature_map(), both, True, None) == BUFFER_BYTES
+        assert choose_buffer(a_feature_map(), both, True, 1e-12) == 1
+        assert choose_buffer(a_feature_map(), both, False, 1e-9) is None
 
-    @pytest.mark.parametrize(("available", "streamed"), [(None, False), (2 * ROWS * 20, False), (10, True)])
-    def test_without_a_budget_half_of_the_memory_decides(self, data, monkeypatch, available, streamed):
+    @pytest.mark.parametrize(
+        ("available", "chosen"), [(None, None), (2 * ROWS * 20, None), (10, BUFFER_BYTES)]
+    )
+    def test_without_a_budget_half_of_the_memory_decides(self, data, monkeypatch, available, chosen):
         monkeypatch.setattr(choice, "available_memory", lambda: available)
-        assert is_streamed(a_feature_map(), {"train": data}, "auto", None) is streamed
+        assert choose_buffer(a_feature_map(), {"train": data}, "auto", None) == chosen
+
+    @pytest.mark.parametrize("buffer_bytes", [None, 600 * ROW_BYTES])
+    def test_a_loader_for_each_split(self, data, buffer_bytes):
+        """Weights in training batches only; another batch size where nothing is trained; one line."""
+        feature_map = a_feature_map({name: spec for name, spec in FEATURES.items() if name != "price"})
+        feature_map.weight_col = "price"
+        splits, said = {"train": data, "test": data}, []
+        keys = {"batch_size": 64, "eval_batch_size": 500, "shuffle": True, "seed": 3, "log": said.append}
+        loaders = open_loaders(feature_map, splits, buffer_bytes=buffer_bytes, **keys)
+        assert {split: (loader.batch_size, loader.shuffle) for split, loader in loaders.items()} == {
+            "train": (64, True),
+            "test": (500, False),
+        }
+        assert [("price" in next(iter(loader))) for loader in loaders.values()] == [True, False]
+        streamed = ["streaming from disk, up to 600 rows at a time"]
+        assert said == ([] if buffer_bytes is None else streamed)
 
     def test_memory_of_this_machine(self, monkeypatch, tmp_path):
         free = available_memory()

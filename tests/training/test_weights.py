@@ -245,11 +245,15 @@ def test_weights_reach_the_training_batches_and_no_others(tmp_path):
     choice = SimpleNamespace(embedding_dim=4, use_features=None, feature_specs=None)
     made = load_feature_map(built.feature_map, SPEC, choice)
     assert list(made.features) == ["item"]
-    (batch,) = MemoryLoader(made, built.train, split="train", batch_size=1000)
+    keys = {"batch_size": 1000, "weight_col": "weight"}
+    (batch,) = MemoryLoader(made, built.train, split="train", **keys)
     assert batch["weight"].tolist() == weights[:140] and batch["weight"].dtype == torch.float32
     for split in ("valid", "test"):
-        (batch,) = MemoryLoader(made, getattr(built, split), split=split, batch_size=1000)
+        (batch,) = MemoryLoader(made, getattr(built, split), split=split, **keys)
         assert set(batch) == {"item", "label"}
+    (batch,) = MemoryLoader(made, built.train, split="train", batch_size=1000)
+    model = DNN(made, embedding_dim=4, hidden_units=[8], **BASE)
+    model(batch)  # under FuxiCTR's fit, which knows no weights, a column that is no feature is an error
 
 
 @pytest.mark.parametrize(
@@ -257,12 +261,15 @@ def test_weights_reach_the_training_batches_and_no_others(tmp_path):
     [
         (
             [1.0, 2.0, -0.5] * 20,
-            "train.csv', row 3: weight_col 'weight' is -0.5: a weight is a finite number",
+            "train.csv', line 4: weight_col 'weight' is -0.5: a weight is a finite number",
         ),
-        (["1", "1e400", "1"] * 20, "row 2: weight_col 'weight' is inf: a weight is a finite number"),
-        ([1.0, None] * 20, "row 2: weight_col 'weight' is missing"),
+        (["1", "1e400", "1"] * 20, "line 3: weight_col 'weight' is inf: a weight is a finite number"),
+        (
+            [1.0, None] * 20,
+            "line 3: weight_col 'weight' is missing: a weight is a finite number of at least 0; correct",
+        ),
         ([0.0] * 50 + [1.0] * 10, "weight_col 'weight': all weights of the training rows are 0"),
-        (["1", "much"] * 20, "row 2: column 'weight' holds 'much', which is not a number"),
+        (["1", "much"] * 20, "line 3: column 'weight' holds 'much', which is not a number"),
     ],
 )
 def test_bad_weights_are_refused(tmp_path, weights, message):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from fuxictr_qnn.cli.options import add_data_options
+from fuxictr_qnn.cli.options import add_data_options, add_dataset_options
 from fuxictr_qnn.cli.tables import plain_console, plain_table
 
 HELP = "compare files, rows, positive rates and vocabularies with the published ones"
@@ -14,13 +13,7 @@ HELP = "compare files, rows, positive rates and vocabularies with the published 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fuxictr data check`."""
-    parser.add_argument("dataset_id", metavar="ID", help="a dataset of data_configs/ or of --config")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="DIR",
-        help="a FuxiCTR config directory (default: the installed datasets)",
-    )
+    add_dataset_options(parser)
     parser.add_argument("--build", action="store_true", help="build it first, to check its vocabularies")
     add_data_options(parser)
 

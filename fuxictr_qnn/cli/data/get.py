@@ -3,62 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fuxictr_qnn.cli.options import add_data_root
-from fuxictr_qnn.errors import FuxictrError, RequestError, RunError
+from fuxictr_qnn.cli.options import add_data_root, add_dataset_options, as_typed
+
+if TYPE_CHECKING:
+    from fuxictr_qnn.data import DatasetSpec
 
 HELP = "download public datasets"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fuxictr data get`."""
-    parser.add_argument("dataset_ids", nargs="+", metavar="ID", help="as `fuxictr data list` shows them")
-    parser.add_argument(
-        "--config", type=Path, metavar="DIR", help="a FuxiCTR config directory with datasets of its own"
-    )
+    add_dataset_options(parser, several=True)
     add_data_root(parser)
     parser.add_argument("--force", action="store_true", help="download again and replace what is there")
     parser.add_argument("--source", type=int, metavar="N", help="only the dataset's Nth source, from 1")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Get one dataset after another; what goes wrong with one keeps no other from coming."""
-    from fuxictr_qnn.config.dataset import load_dataset
-    from fuxictr_qnn.data.download.get import get_dataset
+    """Get one dataset after another, and say what can be done with each."""
+    from fuxictr_qnn.config.dataset import load_datasets
+    from fuxictr_qnn.errors import do_all
 
-    ids = list(dict.fromkeys(args.dataset_ids))
-    specs, problems = [], []
-    for dataset_id in ids:
-        try:
-            specs.append(load_dataset(dataset_id, args.config).spec)
-        except RequestError as error:
-            problems += error.problems
-    if problems:
-        raise RequestError(problems)
-    failures: list[FuxictrError] = []
-    for spec in specs:
-        try:
-            get_dataset(spec, args.data_root, _say, force=args.force, only=args.source)
-        except (RequestError, RunError) as error:
-            failures.append(error)
-        except KeyboardInterrupt:
-            print("fuxictr: interrupted; the same command goes on where it was", file=sys.stderr)
-            return 130
-    if failures:
-        raise _together(failures)
+    specs = load_datasets(args.dataset_ids, args.config)
+    do_all(lambda spec=spec: _get(spec, args) for spec in specs)
     return 0
 
 
-def _together(failures: list[FuxictrError]) -> FuxictrError:
-    """One failure for several datasets; one while running (exit 1) outweighs a wrong request (exit 2)."""
-    if len(failures) == 1:
-        return failures[0]
-    problems = [problem for error in failures for problem in getattr(error, "problems", [str(error)])]
-    if all(isinstance(error, RequestError) for error in failures):
-        return RequestError(problems)
-    return RunError("\n".join(problems))
+def _get(spec: DatasetSpec, args: argparse.Namespace) -> None:
+    from fuxictr_qnn.config.catalog import expid_for
+    from fuxictr_qnn.data.download.get import get_dataset
+
+    get_dataset(spec, args.data_root, _say, force=args.force, only=args.source)
+    expid = expid_for(spec.dataset_id, args.config)
+    words = ("run", "--expid", expid) if expid else ("data", "audit", spec.dataset_id)
+    _say(f"next: {as_typed(args, *words)}")
 
 
 def _say(line: str) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fuxictr_qnn.cli.options import add_data_root
+from fuxictr_qnn.cli.options import add_data_root, add_dataset_config
 from fuxictr_qnn.cli.tables import plain_console, plain_table
 
 if TYPE_CHECKING:
@@ -18,9 +17,7 @@ HELP = "list datasets, their licences and homes"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fuxictr data list`."""
     parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="such as 'ml_*'")
-    parser.add_argument(
-        "--config", type=Path, metavar="DIR", help="a FuxiCTR config directory with datasets of its own"
-    )
+    add_dataset_config(parser)
     add_data_root(parser)
 
 
@@ -29,7 +26,7 @@ def main(args: argparse.Namespace) -> int:
     from fuxictr_qnn.config import list_datasets
 
     rows = list_datasets(args.config, args.pattern)
-    table = plain_table(["dataset", "data", "download", "licence", "home"])
+    table = plain_table(["dataset", "data", "size", "licence", "home"])
     table.columns[-1].no_wrap = True  # an address is copied whole
     for row in rows:
         table.add_row(*_cells(row, args))
@@ -40,21 +37,11 @@ def main(args: argparse.Namespace) -> int:
 def _cells(row: ListedDataset, args: argparse.Namespace) -> list[str]:
     from fuxictr_qnn.cli.list import presence
 
-    origin = row.values.get("origin")
-    origin = origin if isinstance(origin, dict) else {}
+    by_hand = "by hand" if row.origin.get("by_hand") else ""
     return [
         row.dataset_id,
         presence(row, args.data_root),
-        _download(origin),
-        str(origin.get("licence") or ""),
-        str(origin.get("home") or ""),
+        ", ".join(filter(None, (row.size, by_hand))) or ("not stated" if row.origin else ""),
+        str(row.origin.get("licence") or ""),
+        str(row.origin.get("home") or ""),
     ]
-
-
-def _download(origin: dict[str, Any]) -> str:
-    from fuxictr_qnn.data.download.sizes import size_text
-
-    if not origin.get("sources"):
-        return "by hand" if origin.get("by_hand") else ""
-    size = origin.get("download")
-    return size_text(size) if isinstance(size, int) else "size not stated"

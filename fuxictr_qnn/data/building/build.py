@@ -23,6 +23,7 @@ from fuxictr_qnn.data.building.preprocessing import Preprocessing
 from fuxictr_qnn.data.building.ray import encode_with_ray, require_ray
 from fuxictr_qnn.data.building.rows import Rows, RowsFile
 from fuxictr_qnn.data.building.survey import Survey, survey
+from fuxictr_qnn.data.building.threads import ahead
 from fuxictr_qnn.data.checks import check_config, check_types
 from fuxictr_qnn.data.dataset import SPLITS, BuiltDataset, Log
 from fuxictr_qnn.data.feature_map import describe, pretrained_name
@@ -56,7 +57,7 @@ def build_dataset(
 
     Raises:
         RequestError: everything that is wrong with config, files or values; nothing is written then.
-        RunError: the disk failed or is full.
+        RunError: the disk failed or is full, or a file changed meanwhile.
     """
     started = time.perf_counter()
     check_config(spec)
@@ -66,10 +67,11 @@ def build_dataset(
     root = places.build_root(spec.dataset_id)
     try:
         hashes = ContentHashes(root)
+        stamps = inputs.stamps()
         contents = inputs.contents(hashes)
         key = fingerprint(spec, contents)
         folder = root / f"built-{key}"
-        job = _Job(spec, inputs, task, engine, folder, root / f".building-{key}")
+        job = _Job(spec, inputs, stamps, task, engine, folder, root / f".building-{key}")
         reused = is_complete(folder) or _build_or_wait(job, log)
         hashes.save()
     except OSError as error:
@@ -102,10 +104,15 @@ def is_complete(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Job:
-    """A build to be made: from what, where it will be, and where it grows."""
+    """A build to be made: from what, where it will be, and where it grows.
+
+    Attributes:
+        stamps: of the inputs, from before they were hashed.
+    """
 
     spec: DatasetSpec
     inputs: Inputs
+    stamps: dict[Path, tuple[int, ...]]
     task: str
     engine: Engine
     folder: Path
@@ -123,18 +130,13 @@ def _lock_of(temporary: Path) -> Path:
 def _build_or_wait(job: _Job, log: Log) -> bool:
     """Build under the lock of this fingerprint; True if another process did it meanwhile."""
     waiting = f"waiting for another process that builds {job.folder}"
-    with new_folder(job.folder.parent):
-        try:
-            with locked(job.lock, on_wait=lambda: log(waiting)):
-                if is_complete(job.folder):
-                    return True
-                _remove_leftovers(job)
-                log(f"building {job.spec.dataset_id} into {job.folder}")
-                _build(job)
-                return False
-        except RequestError:
-            job.lock.unlink(missing_ok=True)  # bad input leaves no trace
-            raise
+    with new_folder(job.folder.parent), locked(job.lock, on_wait=lambda: log(waiting)):
+        if is_complete(job.folder):
+            return True
+        _remove_leftovers(job)
+        log(f"building {job.spec.dataset_id} into {job.folder}")
+        _build(job)
+        return False
 
 
 def _build(job: _Job) -> None:
@@ -158,10 +160,23 @@ def _build(job: _Job) -> None:
         _write_descriptions(job, preprocessing, fitted)
         facts = _facts(found, job.temporary, time.perf_counter() - started)
         write_json(job.temporary / "build.json", facts)
+        _refuse_changed(job)
         publish_folder(job.temporary, job.folder)
     except BaseException:
         shutil.rmtree(job.temporary, ignore_errors=True)
         raise
+
+
+def _refuse_changed(job: _Job) -> None:
+    """The build is named by the inputs' hashes: they must still be the files that were hashed.
+
+    Raises:
+        RunError: one is not.
+    """
+    now = job.inputs.stamps()
+    changed = [f"'{file}'" for file, stamp in job.stamps.items() if now[file] != stamp]
+    if changed:
+        raise RunError(f"{' and '.join(changed)} changed while it was being built: run again")
 
 
 def _survey(
@@ -181,7 +196,8 @@ def encode_here(
     """The local engine: one block after another in this process."""
     encoders = fitted.encoders()
     for source, rows in blocks:
-        encode_source(source, rows, encoders, spec, write)
+        for split, table in ahead(encode_source(source, rows, encoders, spec)):
+            write(split, table)
 
 
 def _fit_and_check(job: _Job, found: Survey) -> Fitted:
@@ -240,11 +256,11 @@ def _same_rows(files: dict[str, list[Path]], contents: dict[str, list[str]]) -> 
 
 
 def _remove_leftovers(job: _Job) -> None:
-    """Delete half-made builds whose process is gone. The caller holds the job's lock."""
-    for leftover in job.folder.parent.glob(".building-*"):
+    """Delete half-made builds whose process is gone, and its lock. The caller holds the job's lock."""
+    for leftover in {path.with_suffix("") for path in job.folder.parent.glob(".building-*")}:
         if leftover == job.temporary:
             shutil.rmtree(leftover, ignore_errors=True)
-        elif leftover.is_dir():
+        else:
             with lock_if_free(_lock_of(leftover)) as held:
                 if held:
                     shutil.rmtree(leftover, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fuxictr_qnn.data.building.buckets import Buckets
-from fuxictr_qnn.data.building.rows import Rows, in_threads
+from fuxictr_qnn.data.building.rows import Rows
 from fuxictr_qnn.data.building.survey import WEIGHT, Moments
+from fuxictr_qnn.data.building.threads import in_threads
+from fuxictr_qnn.data.lists import as_lists, padded
 from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.vocabulary import PAD, Vocabulary, split_tokens
@@ -64,9 +66,8 @@ def encode_source(
     blocks: Iterable[Rows],
     encoders: dict[str, Encoder],
     spec: DatasetSpec,
-    write: Callable[[str, pa.Table], None],
-) -> None:
-    """Encode the source block by block, and give `write` each split's rows in the order of the raw rows.
+) -> Iterator[tuple[str, pa.Table]]:
+    """Encode the source block by block: each split's rows, in the order of the raw rows.
 
     Args:
         blocks: the source's preprocessed rows.
@@ -84,7 +85,7 @@ def encode_source(
             if weight and split == "train":
                 weights = _scaled(rows.plain[WEIGHT], None)
                 part = part.append_column(weight[0], weights if mask is None else weights.filter(mask))
-            write(split, part)
+            yield split, part
         start += table.num_rows
 
 
@@ -145,27 +146,3 @@ def _sequences(values: pl.Series, column: ColumnSpec, lookup: Lookup, max_len: i
     if isinstance(na_value, str):
         ids[(tokens == na_value).to_numpy()] = PAD
     return as_lists(padded(ids, lengths, max_len, column.padding))
-
-
-def padded(flat: np.ndarray, lengths: np.ndarray, width: int, side: str) -> np.ndarray:
-    """Lists as the rows of a matrix, padded with PAD and cut at one side ("pre" or "post").
-
-    Args:
-        flat: the entries of all lists, one list after another.
-        lengths: how many entries each list has.
-    """
-    ends = np.cumsum(lengths)
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(flat)) - np.repeat(ends - lengths, lengths)
-    if side == "pre":
-        place += width - lengths[rows]
-    inside = (place >= 0) & (place < width)
-    matrix = np.full((len(lengths), width), PAD, np.int32)
-    matrix[rows[inside], place[inside]] = flat[inside]
-    return matrix
-
-
-def as_lists(matrix: np.ndarray) -> pa.Array:
-    """Rows of a matrix as an arrow list column."""
-    offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(matrix).reshape(-1))

@@ -28,10 +28,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from fuxictr_qnn.data.building.encoding import as_lists, encode_source
+from fuxictr_qnn.data.building.encoding import encode_source
 from fuxictr_qnn.data.building.fitting import Fitted
 from fuxictr_qnn.data.building.rows import Rows
 from fuxictr_qnn.data.feature_map import describe
+from fuxictr_qnn.data.lists import as_lists
 from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.errors import RequestError, RunError
@@ -67,8 +68,8 @@ def encode_with_ray(
         processor = _processor(spec, fitted, remote)
         stored: dict[str, list[Any]] = {}  # references to tables in the object store
         for source, rows in blocks:
-            put = lambda split, table: stored.setdefault(split, []).append(ray.put(table))  # noqa: E731
-            encode_source(source, rows, encoders, spec, put)
+            for split, table in encode_source(source, rows, encoders, spec):
+                stored.setdefault(split, []).append(ray.put(table))
         for split in list(stored):
             dataset = ray.data.from_arrow_refs(stored.pop(split))
             dataset = dataset.map_batches(processor.transform, batch_size=None, batch_format="numpy")

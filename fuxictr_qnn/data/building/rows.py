@@ -7,18 +7,16 @@ bytes a cell and its distinct values; the file goes when the build is done.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from fuxictr_qnn.data.building.threads import in_threads
 from fuxictr_qnn.data.spec import ColumnSpec
 
 
@@ -70,12 +68,6 @@ class Rows:
 def becomes_ids(column: ColumnSpec) -> bool:
     """Whether a column's values are looked up."""
     return column.has_vocabulary or (column.type == "meta" and column.remap)
-
-
-def in_threads(action: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """`action` of each item; polars, pyarrow and NumPy let threads work at the same time."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(action, items))
 
 
 class RowsFile:

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from fuxictr_qnn.data.building.preprocessing import Preprocessing
-from fuxictr_qnn.data.building.rows import Coded, Rows, in_threads
+from fuxictr_qnn.data.building.rows import Coded, Rows
+from fuxictr_qnn.data.building.threads import ahead, in_threads
 from fuxictr_qnn.data.raw.reading import Block
 from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
@@ -104,7 +105,7 @@ def _survey_source(
     keep: Callable[[Rows], None],
 ) -> None:
     weight = source.weight_of(spec)
-    for block, parts in source.blocks([*preprocessing.inputs, *weight]):
+    for block, parts in ahead(source.blocks([*preprocessing.inputs, *weight])):
         frame = preprocess(preprocessing, block)
         if spec.feature_processor and source.split == "train" and not found.rows["train"]:
             preprocessing.check_rowwise(block.frame[:10_000])
@@ -139,9 +140,7 @@ def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
         frame = preprocessing.apply(block.frame)
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().split("\n")[0]
-        raise RequestError(
-            f"'{block.file}', after row {block.first_row}: preprocess failed: {reason}"
-        ) from error
+        raise RequestError(f"{block.place(0)} or later: preprocess failed: {reason}") from error
     changed = [
         f"'{block.file}': column '{name}' holds {frame.schema[name]}, but {dtype} in train_data"
         for name, dtype in preprocessing.outputs.items()
@@ -166,12 +165,12 @@ def _check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None
         wrong = values.is_infinite().fill_null(False) if name in ids else ~values.is_finite().fill_null(False)
         if wrong.any():
             at = wrong.arg_max()
-            what = "missing or not a finite number"
+            what = "missing or not a finite number: correct the cell or remove the row"
             if values[at] in (math.inf, -math.inf):
                 what = (
                     f"{values[at]} (infinite, or too large for a number): correct the cell or leave it empty"
                 )
-            problems.append(f"'{block.file}', row {block.first_row + at + 1}: {kind} '{name}' is {what}")
+            problems.append(f"{block.place(at)}: {kind} '{name}' is {what}")
     if problems:
         raise RequestError(problems)
 
@@ -189,7 +188,7 @@ def _check_vectors(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None
             at = wrong.arg_max()
             held = shown(lists[at].to_list()) if lists[at] is not None else "nothing"
             problems.append(
-                f"'{block.file}', row {block.first_row + at + 1}: column '{column.name}' needs "
+                f"{block.place(at)}: column '{column.name}' needs "
                 f"{column.vector_width} finite numbers (pretrain_dim; text has a splitter), but holds {held}"
             )
     if problems:
@@ -204,8 +203,8 @@ def _check_weights(name: str, block: Block) -> None:
         at = wrong.arg_max()
         what = "is missing" if values[at] is None else f"is {values[at]:g}"
         raise RequestError(
-            f"'{block.file}', row {block.first_row + at + 1}: weight_col '{name}' {what}: "
-            "a weight is a finite number of at least 0"
+            f"{block.place(at)}: weight_col '{name}' {what}: a weight is a finite number of at least 0; "
+            "correct the cell, or write 0 for a row that shall not count"
         )
 
 
@@ -217,7 +216,7 @@ def _note_labels(spec: DatasetSpec, frame: pl.DataFrame, block: Block, found: Su
         if strange.any() and name not in found.not_binary:
             at = strange.arg_max()
             found.not_binary[name] = (
-                f"'{block.file}', row {block.first_row + at + 1}: label '{name}' is {values[at]}, "
+                f"{block.place(at)}: label '{name}' is {values[at]}, "
                 f"but classification needs 0 or 1; use task: regression for other labels"
             )
 

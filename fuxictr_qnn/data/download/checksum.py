@@ -27,7 +27,7 @@ def difference(file: Path, md5: str | None) -> str | None:
     if md5 is None or (found := md5_of(file)) == md5:
         return None
     ends = " (only its line ends differ: the same rows, but other bytes)" if same_lines(file, md5) else ""
-    return f"has md5 {found}, not the published {md5}{ends}"
+    return f"has md5 {found}, not the expected {md5}{ends}"
 
 
 def same_lines(file: Path, md5: str) -> bool:

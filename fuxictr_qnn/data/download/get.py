@@ -16,7 +16,7 @@ from fuxictr_qnn.data.download.sizes import check_room, size_text
 from fuxictr_qnn.data.origin import Source
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, RunError
-from fuxictr_qnn.files import is_writable, locked, new_folder, sync_file, sync_folder
+from fuxictr_qnn.files import locked, new_folder, obstacle, sync_file, sync_folder
 
 STAGING = ".arriving-"
 LOCK = ".get.lock"
@@ -43,27 +43,19 @@ def get_dataset(
         RunError: no source worked, or the disk is full. Partial downloads are kept, and go on next time.
     """
     plan = Plan.of(spec, data_root)
-    if not force and _is_there(plan, log):
-        return _paths(plan)
-    sources = _check_request(plan, only, force)
-    _announce(plan, log)
-    lock = plan.folder / LOCK
     try:
-        with new_folder(plan.folder):
-            try:
-                with locked(
-                    lock, on_wait=lambda: log(f"waiting for another process that gets {plan.folder}")
-                ):
-                    if force or not _is_there(plan, log):  # another process may have been first
-                        _get(plan, sources, log, force)
-            except BaseException:
-                if [path.name for path in plan.folder.iterdir()] == [LOCK]:
-                    lock.unlink(missing_ok=True)
-                raise
+        if force or not _is_there(plan, log):
+            sources = _check_request(plan, only, force)
+            _announce(plan, log)
+            waiting = f"waiting for another process that gets {plan.folder}"
+            with new_folder(plan.folder), locked(plan.folder / LOCK, on_wait=lambda: log(waiting)):
+                if force or not _is_there(plan, log):  # another process may have been first
+                    _get(plan, sources, log, force)
     except OSError as error:
         raise_if_full(error, plan.folder)
-        raise RunError(f"getting {plan.dataset_id} into '{plan.folder}' failed: {error}") from error
-    return _paths(plan)
+        remedy = "--data-root names another folder"
+        raise RunError(f"getting {plan.dataset_id} into '{plan.folder}' failed: {error}; {remedy}") from error
+    return [plan.folder / name for name in plan.files]
 
 
 def _is_there(plan: Plan, log: Log) -> bool:
@@ -82,7 +74,7 @@ def _is_there(plan: Plan, log: Log) -> bool:
     checked = sum(md5 is not None for md5 in plan.files.values())
     log(
         f"{plan.dataset_id} is there: {', '.join(plan.files)} in {plan.folder}"
-        + (f" ({checked} of {len(plan.files)} with a published md5)" if checked else " (no md5 is published)")
+        + (f" ({checked} of {len(plan.files)} with the known md5)" if checked else " (no md5 is known)")
     )
     return True
 
@@ -91,12 +83,12 @@ def _check_request(plan: Plan, only: int | None, force: bool) -> list[tuple[int,
     """The sources to try, numbered; RequestError where there is none or they could not be used."""
     origin = plan.origin
     numbered = list(enumerate(origin.sources, start=1))
-    if not numbered:
-        raise RequestError(
-            f"{plan.dataset_id} cannot be downloaded by a program; {plan.instructions}. Licence: "
-            f"{origin.licence}. Its files belong in '{plan.raw if origin.recipe else plan.folder}'"
-        )
     problems = []
+    if found := obstacle(plan.folder):
+        problems.append(f"{found}: set --data-root to a folder that you own")
+    if not numbered:
+        problems.append(f"{plan.dataset_id} cannot be downloaded by a program; {plan.by_hand}")
+        raise RequestError(problems)
     if only is not None and not 1 <= only <= len(numbered):
         listed = "; ".join(f"{number} is {source}" for number, source in numbered)
         problems.append(f"--source {only}: {plan.dataset_id} has no such source: {listed}")
@@ -111,8 +103,6 @@ def _check_request(plan: Plan, only: int | None, force: bool) -> list[tuple[int,
             f"'{plan.folder}' has {', '.join(made)}, but not {', '.join(plan.missing())}; --force makes all "
             "of them anew"
         )
-    if not is_writable(plan.folder.absolute()):
-        problems.append(f"'{plan.folder}' cannot be written: set --data-root to a folder that you own")
     if problems:
         raise RequestError(problems)
     partial = sum(path.stat().st_size for path in plan.folder.glob("*.part"))
@@ -170,7 +160,9 @@ def _download(plan: Plan, sources: Sequence[tuple[int, Source]], log: Log, force
         finally:
             shutil.rmtree(ready, ignore_errors=True)
     listed = "".join(f"\n  {failure}" for failure in failures)
-    raise RunError(f"{plan.dataset_id}: no source worked; {plan.instructions}{listed}")
+    mirror = "\n  a mirror of Hugging Face: set HF_ENDPOINT to its address, and get the dataset again"
+    remedies = mirror if any(source.huggingface for _, source in sources) else ""
+    raise RunError(f"{plan.dataset_id}: no source worked{listed}{remedies}\n  {plan.by_hand}")
 
 
 def _download_from(source: Source, plan: Plan, ready: Path, log: Log, force: bool) -> None:
@@ -215,7 +207,3 @@ def _publish(plan: Plan, ready: Path, names: Sequence[str], log: Log) -> None:
         os.replace(ready / name, target)
         log(f"got {target}, {size_text(target.stat().st_size)}")
     sync_folder(plan.folder)
-
-
-def _paths(plan: Plan) -> list[Path]:
-    return [plan.folder / name for name in plan.files]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from fuxictr_qnn.data.download.checksum import difference, same_lines
@@ -25,6 +26,7 @@ class Plan:
         folder: where its files go, under the data root.
         files: those of the benchmark; name under `folder` -> published MD5, None where none is known.
         raw_files: those that the recipe makes the others from, in the same way; only where an MD5 is known.
+        then: the command for files that were fetched by hand.
     """
 
     dataset_id: str
@@ -32,6 +34,7 @@ class Plan:
     folder: Path
     files: dict[str, str | None]
     raw_files: dict[str, str | None]
+    then: str
 
     @classmethod
     def of(cls, spec: DatasetSpec, data_root: Path) -> Plan:
@@ -54,7 +57,8 @@ class Plan:
         files |= spec.expected.md5 if spec.expected else {}
         raw = {name: md5 for name, md5 in files.items() if spec.origin.recipe and name.startswith(RAW)}
         made = {name: md5 for name, md5 in files.items() if name not in raw}
-        return cls(spec.dataset_id, spec.origin, data_root / home, made, raw)
+        then = _command("prepare" if spec.origin.recipe else "check", spec, data_root)
+        return cls(spec.dataset_id, spec.origin, data_root / home, made, raw, then)
 
     @property
     def md5(self) -> dict[str, str | None]:
@@ -75,7 +79,7 @@ class Plan:
         return [name for name in self.files if not self.has(name)]
 
     def has(self, name: str) -> bool:
-        return (self.folder / name).exists()
+        return os.path.exists(self.folder / name)  # Path.exists raises where it may not look
 
     def right(self, folder: Path) -> list[str]:
         """Names of the files in `folder` that have their published MD5."""
@@ -94,16 +98,25 @@ class Plan:
         other, ends = [], []
         for name, md5 in self.md5.items():
             file = self.folder / name
-            if file.is_file() and (how := difference(file, md5)):
+            if os.path.isfile(file) and (how := difference(file, md5)):
                 (ends if same_lines(file, md5) else other).append(f"'{file}' {how}")
         return other, ends
 
     @property
-    def instructions(self) -> str:
-        """What the user must do by hand."""
-        if self.origin.by_hand is None:
-            return f"its home is {self.origin.home}"
-        return f"by hand: {self.origin.by_hand.strip()} (home: {self.origin.home})"
+    def by_hand(self) -> str:
+        """What can be done without a download: what to get, where it goes, and the command after that."""
+        from fuxictr_qnn.data.recipes import RECIPES
+
+        made, other = RECIPES.get(self.origin.recipe or ""), RECIPES.get(self.dataset_id)
+        what = self.origin.by_hand or f"get {made.source if made else ', '.join(self.files)}"
+        place = self.raw if made else self.folder
+        sentence = (
+            f"by hand: {what.strip()} (home: {self.origin.home}; licence: {self.origin.licence}); the files "
+            f"go to '{place}', then `{self.then}`"
+        )
+        if other and not made:
+            sentence += f". Or `fuxictr data prepare {self.dataset_id} --raw DIR` with {other.source} in DIR"
+        return sentence
 
 
 def home_of(spec: DatasetSpec) -> str:
@@ -112,18 +125,30 @@ def home_of(spec: DatasetSpec) -> str:
     return first.pop() if len(first) == 1 and not first & {"/", "..", "."} else spec.dataset_id
 
 
+def with_hint(spec: DatasetSpec, places: Places) -> Places:
+    """The same places; a message about missing files of this dataset says how to get them."""
+    return replace(places, hint=download_hint(spec, places))
+
+
 def download_hint(spec: DatasetSpec, places: Places) -> str:
     """The sentence that ends a message about a missing file: the command that gets it. "" if none does."""
     if spec.origin is None or spec.generator:
         return ""
-    words = ["fuxictr", "data", "get", spec.dataset_id]
-    if spec.source and Path(spec.source).parent != shipped("data_configs"):
-        words += ["--config", str(places.config_dir or Path(spec.source).parent)]
-    command = shlex.join([*words, "--data-root", str(places.data_root)])
+    command = _command("get", spec, places.data_root, places.config_dir)
     if not spec.origin.sources:
         return f"; `{command}` says how to get it"
-    size = size_text(spec.origin.download) if spec.origin.download else "it (its size is not published)"
+    size = size_text(spec.origin.download) if spec.origin.download else "it"
     return f"; `{command}` downloads {size} to {places.data_root / home_of(spec)}/"
+
+
+def _command(action: str, spec: DatasetSpec, data_root: Path, config_dir: Path | None = None) -> str:
+    """`fuxictr data ACTION` for this dataset, as a user would type it."""
+    words = ["fuxictr", "data", action, spec.dataset_id]
+    folder = Path(spec.source).parent
+    if spec.source and folder != shipped("data_configs"):
+        folder = folder.parent if folder.name == "dataset_config" else folder
+        words += ["--config", str(config_dir or folder)]
+    return shlex.join([*words, "--data-root", str(data_root)])
 
 
 def _paths(spec: DatasetSpec) -> list[str]:

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from fuxictr_qnn.data.checks import check_config
 from fuxictr_qnn.data.dataset import BuiltDataset
-from fuxictr_qnn.data.download.plan import download_hint
 from fuxictr_qnn.data.encoded.h5 import check_h5
 from fuxictr_qnn.data.encoded.old_feature_map import is_old, translated
 from fuxictr_qnn.data.feature_map import describe
@@ -39,8 +38,9 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
     builds go. An item table (item_info) is checked together with all rows, and kept beside the feature map.
 
     Raises:
-        RequestError: feature_map.json or data that is missing, columns without vocab_size, items and
-            histories that do not fit the config or each other, h5 files that do not fit their feature map.
+        RequestError: feature_map.json or data that is missing, columns without vocab_size, keys that only
+            raw data can have, items and histories that do not fit the config or each other, h5 files that do
+            not fit their feature map.
     """
     started = time.perf_counter()
     problems: list[str] = []
@@ -49,8 +49,7 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
         problems.append(f"{spec.source or spec.dataset_id}: train_data is not set")
     problems += _undescribed(spec) if _has_columns(spec) else []
     item_files = _attempt(lambda: find_item_files(spec, places), problems)
-    if _has_columns(spec) or spec.item_info:
-        _attempt(lambda: check_config(spec), problems)
+    _attempt(lambda: check_config(spec), problems)
     feature_map = None if _has_columns(spec) else find_feature_map(spec, places, problems)
     splits = {split: path for split, path in found.items() if path}
     translation = None
@@ -139,7 +138,7 @@ def find_data(spec: DatasetSpec, places: Places, problems: list[str]) -> dict[st
     """Of each split that the config names: where it is; None, and one more problem, where it is nowhere."""
     found = {split: _place_of(path, spec, places) for split, path in spec.split_paths.items()}
     missing = {f"{split}_data": spec.split_paths[split] for split, place in found.items() if place is None}
-    problems += places.all_not_found(missing, spec.dataset_id, download_hint(spec, places))
+    problems += places.all_not_found(missing, spec.dataset_id)
     return found
 
 

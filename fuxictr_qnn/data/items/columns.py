@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import polars as pl
 
-from fuxictr_qnn.data.building.encoding import padded
+from fuxictr_qnn.data.lists import padded
 from fuxictr_qnn.data.spec import ColumnSpec
 
 

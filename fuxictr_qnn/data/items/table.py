@@ -16,9 +16,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fuxictr_qnn.data.building.encoding import as_lists
-from fuxictr_qnn.data.download.plan import download_hint
 from fuxictr_qnn.data.items.columns import Misfit, encode, id_problems, some
+from fuxictr_qnn.data.lists import as_lists
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.spec import ITEM_KEY, DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
@@ -80,7 +79,7 @@ def find_item_files(spec: DatasetSpec, places: Places) -> dict[str, Path]:
     }
     missing = {key: wanted[key] for key, place in found.items() if place is None or not place.is_file()}
     if missing:
-        raise RequestError(places.all_not_found(missing, spec.dataset_id, download_hint(spec, places)))
+        raise RequestError(places.all_not_found(missing, spec.dataset_id))
     return found
 
 

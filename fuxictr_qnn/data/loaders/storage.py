@@ -38,11 +38,10 @@ class Field:
     source: tuple[int, ...] = ()
 
 
-def layout(feature_map: Any, split: str = "train") -> list[Field]:
-    """The matrices' columns for the features of a FuxiCTR FeatureMap, its group_id and its labels.
+def layout(feature_map: Any, weight_col: str | None = None) -> list[Field]:
+    """The matrices' columns for the features of a FuxiCTR FeatureMap, its group_id, a weight and its labels.
 
-    Features that the feature map's item table holds have none, except the item id. Training rows have
-    the feature map's `weight_col`, too, where it has one.
+    Features that the feature map's item table holds have none, except the item id.
     """
     fields: list[Field] = []
     next_column = {"ids": 0, "groups": 0, "numbers": 0}
@@ -69,9 +68,8 @@ def layout(feature_map: Any, split: str = "train") -> list[Field]:
             put(name, "groups" if kind == "meta" else "numbers", 1, source, is_list=False)
     if feature_map.group_id and feature_map.group_id not in feature_map.features:
         put(feature_map.group_id, "groups", is_list=False)
-    weight = getattr(feature_map, "weight_col", None)
-    if weight and split == "train":
-        put(weight, "numbers", is_list=False)
+    if weight_col:
+        put(weight_col, "numbers", is_list=False)
     for at, label in enumerate(feature_map.labels):
         put(label, "numbers", 1, [at - len(feature_map.labels)], is_list=False)
     return fields

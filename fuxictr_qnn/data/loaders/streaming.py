@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fuxictr_qnn.data.loaders.batches import batch_of, batch_starts, random_state
-from fuxictr_qnn.data.loaders.storage import Part, empty_matrices, fill, layout, open_parts, row_bytes
+from fuxictr_qnn.data.loaders.batches import Loader
+from fuxictr_qnn.data.loaders.storage import Part, empty_matrices, fill, open_parts, row_bytes
 
 BUFFER_BYTES = 512 << 20  # rows that are shuffled together
 READ_AHEAD_BYTES = 32 << 20  # where the order is kept, more would only take memory
@@ -27,8 +27,8 @@ class _Piece(NamedTuple):
     rows: int
 
 
-class StreamingLoader:
-    """Batches like MemoryLoader's, of data that does not fit into memory.
+class StreamingLoader(Loader):
+    """A Loader of data that does not fit into memory.
 
     An epoch is cut into windows, which a thread reads ahead one by one. Two windows are in memory at most:
     the one that batches come from and the next one. A batch may span windows.
@@ -39,65 +39,37 @@ class StreamingLoader:
     at most a fraction w / g of the epoch apart. In data sorted by label, the share of positives in a
     window has the standard deviation sqrt(p (1 - p) (1 - w / g) / w): 0.05 for w = 80, p = 0.25.
 
-    The order depends on seed, epoch, `buffer_bytes` and the files' row groups, and on nothing else. To
+    The order depends on seed, epoch, the rows of a window and the files' row groups, and on nothing else. A
+    window has `buffer_bytes` divided by the bytes of a row: fewer features in use make longer windows. To
     begin an epoch at batch k, what lies before it is not read, up to a part of a window.
 
-    Args: as MemoryLoader's, and
+    Args: as Loader's, and
         buffer_bytes: size of a window; at least one row group is in it.
+
+    Attributes:
+        window_rows: how many rows fit into a window.
     """
 
     def __init__(
-        self,
-        feature_map: Any,
-        data_path: str | Path,
-        split: str = "train",
-        batch_size: int = 32,
-        shuffle: bool = False,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
-        buffer_bytes: int = BUFFER_BYTES,
-        **kwargs: Any,
+        self, feature_map: Any, data_path: str | Path, *, buffer_bytes: int = BUFFER_BYTES, **keys: Any
     ):
-        self.feature_map = feature_map
-        self.split = split
-        self.batch_size = batch_size
-        self.shuffle = shuffle and split == "train"
-        self.seed = seed
-        self.device = device
-        self.epoch = 0
-        self._fields = layout(feature_map, split)
-        parts = open_parts(Path(data_path), self._fields)
-        self.num_blocks = len(parts)
+        self._buffer_bytes = buffer_bytes
+        super().__init__(feature_map, data_path, **keys)
+
+    def _open(self, path: Path) -> tuple[int, int]:
+        parts = open_parts(path, self._fields)
         self._pieces = [
             _Piece(part, number, rows) for part in parts for number, rows in enumerate(part.pieces) if rows
         ]
-        self.num_samples = sum(piece.rows for piece in self._pieces)
-        window_bytes = buffer_bytes if self.shuffle else min(buffer_bytes, READ_AHEAD_BYTES)
+        window_bytes = self._buffer_bytes if self.shuffle else min(self._buffer_bytes, READ_AHEAD_BYTES)
         self.window_rows = max(1, int(window_bytes // (row_bytes(self._fields) + _PLACE_BYTES)))
-        self._starts = batch_starts(self.num_samples, batch_size, split)
-        self.num_batches = len(self._starts)
-
-    def __len__(self) -> int:
-        return self.num_batches
-
-    @property
-    def largest_piece(self) -> int:
-        """Rows of the largest row group: so many are in memory even where the buffer is smaller."""
-        return max((piece.rows for piece in self._pieces), default=0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass: the same for the same seed and epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """One pass over the epoch's order; the next pass is the next epoch."""
-        order_of_epoch = self.epoch
-        self.epoch += 1
-        return self._batches(order_of_epoch, 0)
-
-    def batches(self, start: int = 0) -> Iterator[dict[str, Tensor]]:
-        """The batches of the current epoch from number `start` on; does not advance the epoch."""
-        return self._batches(self.epoch, start)
+        largest = max((piece.rows for piece in self._pieces), default=0)
+        if self.shuffle and largest > self.window_rows:
+            self.warnings.append(
+                f"a row group of '{path}' holds {largest:,} rows, more than the {self.window_rows:,} that "
+                "memory_budget allows at a time: row groups are shuffled one by one, and take more memory"
+            )
+        return len(parts), sum(piece.rows for piece in self._pieces)
 
     def _batches(self, epoch: int, start: int) -> Iterator[dict[str, Tensor]]:
         if start >= self.num_batches:
@@ -110,9 +82,9 @@ class StreamingLoader:
         try:
             rows.skip(skipped)
             for number in range(start, self.num_batches):
-                ends_at = self._starts[number + 1] if number + 1 < self.num_batches else self.num_samples
-                parts = rows.take(ends_at - self._starts[number])
-                yield batch_of({name: part.to(self.device) for name, part in parts.items()}, self._fields)
+                places = self._rows(number)
+                parts = rows.take(places.stop - places.start)
+                yield self._batch({name: part.to(self.device) for name, part in parts.items()})
         finally:
             rows.close()
 
@@ -120,7 +92,7 @@ class StreamingLoader:
         """The epoch's pieces in their order, those together that fit into the buffer."""
         order = range(len(self._pieces))
         if self.shuffle:
-            order = np.random.default_rng(random_state(self.seed, epoch)).permutation(len(self._pieces))
+            order = np.random.default_rng(self._random_state(epoch)).permutation(len(self._pieces))
         windows: list[list[_Piece]] = []
         room = 0
         for piece in (self._pieces[at] for at in order):
@@ -150,7 +122,7 @@ class StreamingLoader:
         matrices = empty_matrices(rows, self._fields)
         places = None
         if self.shuffle:
-            places = np.random.default_rng(random_state(self.seed, epoch, number)).permutation(rows)
+            places = np.random.default_rng(self._random_state(epoch, number)).permutation(rows)
         start = 0
         for piece in pieces:
             for height, columns in piece.part.blocks([piece.number]):

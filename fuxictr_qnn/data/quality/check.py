@@ -10,15 +10,14 @@ from typing import Any
 
 import polars as pl
 
-from fuxictr_qnn.data.building.build import is_complete
 from fuxictr_qnn.data.dataset import Log
 from fuxictr_qnn.data.download.checksum import line_ends, md5_of
 from fuxictr_qnn.data.download.plan import download_hint, home_of
-from fuxictr_qnn.data.fingerprint import ContentHashes, fingerprint
+from fuxictr_qnn.data.lookup import find_built
 from fuxictr_qnn.data.open import open_dataset
-from fuxictr_qnn.data.places import Places, user_cache
+from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.quality.facts import Checked, Fact, compare_counts, compare_rates, unchecked
-from fuxictr_qnn.data.raw.inputs import Inputs, find_raw_files
+from fuxictr_qnn.data.raw.inputs import find_raw_files
 from fuxictr_qnn.data.raw.reading import RawFiles
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, RunError
@@ -185,23 +184,10 @@ def _open_build(spec: DatasetSpec, places: Places, build: bool, log: Log) -> _Bu
     """The build that belongs to this config and these files; None where there is none."""
     if spec.is_encoded:
         return None
-    folder = open_dataset(spec, places, log).folder if build else _find_build(spec, places, log)
+    try:
+        folder = open_dataset(spec, places, log).folder if build else find_built(spec, places, log)
+    except RequestError:
+        if build:
+            raise
+        return None  # files are missing: said elsewhere
     return _Build.read(spec, folder) if folder else None
-
-
-def _find_build(spec: DatasetSpec, places: Places, log: Log) -> Path | None:
-    """A build is named by the hashes of its files, so they are only read where there are builds."""
-    usual = [places.data_root.absolute(), user_cache()]
-    for root in [places.build_dir.absolute()] if places.build_dir else usual:
-        root = root / spec.dataset_id
-        if not any(root.glob("built-*")):
-            continue
-        try:
-            inputs = Inputs.find(spec, places)
-        except RequestError:  # files are missing: said elsewhere
-            return None
-        log(f"looking for the build of these files in {root}")
-        folder = root / f"built-{fingerprint(spec, inputs.contents(ContentHashes(root)))}"
-        if is_complete(folder):
-            return folder
-    return None

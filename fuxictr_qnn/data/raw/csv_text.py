@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from fuxictr_qnn.errors import RequestError, shown
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_ROW = 256 << 20  # bytes; beyond it a quote was never closed
 OTHER_FILES = {  # first bytes -> what the file is, and the remedy
     b"\x1f\x8b": "is compressed (gzip): unpack it first",
@@ -24,6 +26,32 @@ OTHER_FILES = {  # first bytes -> what the file is, and the remedy
 USUAL_SEPARATORS = ("\t", ";", "|", ",")
 
 
+def read_text(file: Path) -> str:
+    """A whole file of UTF-8 lines: no byte order mark, lines end with LF, the last one without.
+
+    Raises:
+        RequestError: bytes that are not UTF-8.
+    """
+    raw = file.read_bytes().removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n").rstrip(b"\n")
+    return decoded(raw, file, 1)
+
+
+def decoded(raw: bytes, file: Path, first: int) -> str:
+    """Lines of a file as text.
+
+    Args:
+        first: the number of the first of them, from 1.
+
+    Raises:
+        RequestError: bytes that are not UTF-8.
+    """
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = first + raw.count(b"\n", 0, error.start)
+        raise RequestError(not_utf8(file, line, raw[error.start])) from None
+
+
 def header(file: Path, separator: str) -> list[str]:
     """The column names as they are written, repeated ones repeated.
 
@@ -35,10 +63,9 @@ def header(file: Path, separator: str) -> list[str]:
     for opening, what in OTHER_FILES.items():
         if line.startswith(opening):
             raise RequestError(f"'{file}' {what}")
-    try:
-        text = line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise RequestError(not_utf8(file, 1, line[error.start])) from error
+    if b"\0" in line:
+        raise RequestError(not_text(file, 1))
+    text = decoded(line.removeprefix(BYTE_ORDER_MARK), file, 1).rstrip("\r\n")
     if not text.strip():
         raise RequestError(f"'{file}', line 1 is blank: it must name the columns")
     if "\r" in text and '"' not in text:
@@ -54,10 +81,16 @@ def header(file: Path, separator: str) -> list[str]:
 
 
 def not_utf8(file: Path, line: int, byte: int) -> str:
+    """The sentence about a byte that belongs to another encoding."""
     return (
         f"'{file}', line {line}: byte 0x{byte:02x} is not UTF-8 text: convert the file "
         "(iconv -f LATIN1 -t UTF-8, if that is what it is)"
     )
+
+
+def not_text(file: Path, line: int) -> str:
+    """The sentence about a NUL byte."""
+    return f"'{file}', line {line} holds a NUL byte, which no text has: remove it (tr -d '\\000')"
 
 
 def pieces(file: Path, size: int) -> Iterator[tuple[int, bytes]]:
@@ -116,6 +149,32 @@ def line_of(file: Path, offset: int) -> int:
             lines += chunk.count(b"\n")
             offset -= len(chunk)
     return lines
+
+
+def line_of_row(file: Path, offset: int, row: int) -> int:
+    """The number, from 1, of the line on which a row begins: the `row`-th, from 0, from `offset` on."""
+    line, quotes = line_of(file, offset), 0
+    with open(file, "rb") as source:
+        source.seek(offset)
+        for text in source:
+            if quotes % 2 == 0:
+                if row == 0:
+                    break
+                row -= 1
+            quotes += text.count(b'"')
+            line += 1
+    return line
+
+
+def in_shape(text: bytes, separator: str, columns: int) -> bool:
+    """Whether every row has as many fields as there are columns: what `misshapen` finds out, but fast."""
+    mark = separator.encode()
+    found = text.translate(None, bytes(range(256)).translate(None, mark + b'\n"'))
+    if b'"' in found:
+        found = re.sub(rb'"[^"]*"', b"", found.replace(b'""', b""))
+    if not text.endswith(b"\n"):
+        found += b"\n"
+    return found == (mark * (columns - 1) + b"\n") * found.count(b"\n")
 
 
 def misshapen(text: bytes, separator: str, columns: int) -> tuple[int, int] | None:

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuxictr_qnn.data.download.plan import download_hint
 from fuxictr_qnn.data.fingerprint import ContentHashes
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.spec import DatasetSpec
@@ -36,6 +35,20 @@ class Inputs:
         splits = {split: [hashes.of(file) for file in files] for split, files in self.splits.items()}
         return splits | {f"pretrained {name}": [hashes.of(file)] for name, file in self.pretrained.items()}
 
+    def stamps(self) -> dict[Path, tuple[int, ...]]:
+        """Size and time of change of each file: what is different when its contents are."""
+        files = [*(file for files in self.splits.values() for file in files), *self.pretrained.values()]
+        return {file: _stamp(file) for file in files}
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """Empty where the file is gone."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return ()
+    return status.st_size, status.st_mtime_ns
+
 
 def find_raw_files(spec: DatasetSpec, places: Places) -> dict[str, list[Path]]:
     """The files of each split, a folder's in the order of their names.
@@ -49,7 +62,7 @@ def find_raw_files(spec: DatasetSpec, places: Places) -> dict[str, list[Path]]:
     problems = [] if spec.train_data else [f"{spec.source or spec.dataset_id}: train_data is not set"]
     placed = {split: _place_of(path, spec, places) for split, path in spec.split_paths.items()}
     missing = {f"{split}_data": spec.split_paths[split] for split, place in placed.items() if place is None}
-    problems += places.all_not_found(missing, spec.dataset_id, download_hint(spec, places))
+    problems += places.all_not_found(missing, spec.dataset_id)
     found: dict[str, list[Path]] = {}
     for split, place in placed.items():
         if place is not None:

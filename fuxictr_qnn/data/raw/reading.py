@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fuxictr_qnn.data.raw.csv_text import header, line_of, misshapen, not_utf8, pieces
+from fuxictr_qnn.data.raw.csv_text import (
+    header,
+    in_shape,
+    line_of,
+    line_of_row,
+    misshapen,
+    not_text,
+    not_utf8,
+    pieces,
+)
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest, shown
 
@@ -28,11 +37,19 @@ class Block:
         file: where they are from.
         first_row: number of the first one within the file, from 0.
         frame: their raw columns.
+        offset: of the first one in a text file, in bytes.
     """
 
     file: Path
     first_row: int
     frame: pl.DataFrame
+    offset: int | None = None
+
+    def place(self, at: int) -> str:
+        """Where row `at` of the frame is: its line in a text file, where 1 is the header, else its row."""
+        if self.offset is None:
+            return f"'{self.file}', row {self.first_row + at + 1}"
+        return f"'{self.file}', line {line_of_row(self.file, self.offset, at)}"
 
 
 class RawFiles:
@@ -41,11 +58,17 @@ class RawFiles:
     Args:
         files: of one format and one set of columns.
         spec: the dataset config (format, separator, types of the columns).
+        texts: columns of CSV to read as text where the config declares no type.
     """
 
-    def __init__(self, files: list[Path], spec: DatasetSpec):
+    def __init__(self, files: list[Path], spec: DatasetSpec, texts: Collection[str] = ()):
         self.files = files
-        self._format = _Csv(spec) if spec.data_format == "csv" else _Parquet()
+        self._spec = spec
+        self._format = _Csv(spec, texts) if spec.data_format == "csv" else _Parquet()
+
+    def with_texts(self, texts: Collection[str]) -> RawFiles:
+        """The same files, `texts` read as text where the config declares no type."""
+        return RawFiles(self.files, self._spec, texts)
 
     def schema(self) -> pl.Schema:
         """Columns of the first file; undeclared CSV columns have the type of their first 100 rows."""
@@ -55,7 +78,7 @@ class RawFiles:
         """Blocks of the given columns, the files one after another.
 
         Args:
-            verify: look for rows with too few fields; needed once for the same files.
+            verify: look at the shape of every row; needed once for the same files.
 
         Raises:
             RequestError: a missing or repeated column, a row out of shape, a cell that does not parse, a
@@ -74,11 +97,11 @@ class RawFiles:
 class _Csv:
     """CSV with a header line. Fields may be quoted and then hold line ends, as polars reads them."""
 
-    def __init__(self, spec: DatasetSpec):
+    def __init__(self, spec: DatasetSpec, texts: Collection[str]):
         self._separator = spec.separator
-        self._declared = {
-            column.name: DTYPES[column.dtype] for column in (*spec.feature_cols, *spec.label_col)
-        }
+        self._declared = dict.fromkeys(texts, pl.String)
+        for column in (*spec.feature_cols, *spec.label_col):
+            self._declared[column.name] = DTYPES[column.dtype]
         if spec.weight_col:
             self._declared[spec.weight_col] = pl.Float64
 
@@ -99,32 +122,28 @@ class _Csv:
             )
         row = 0
         for offset, text in pieces(file, BLOCK_BYTES):
+            if verify:
+                self._check_shape(file, offset, text, schema)
             try:
                 frame = self._parse(text, schema).select(columns).collect()
-                if verify and self._looks_ragged(text, frame.height, schema):
-                    self._check_shape(file, offset, text, schema)
             except pl.exceptions.PolarsError as error:
                 raise self._explain(error, file, offset, row, text, schema, columns) from error
-            yield Block(file, row, frame)
+            yield Block(file, row, frame, offset)
             row += frame.height
 
     def _parse(self, text: bytes, schema: pl.Schema) -> pl.LazyFrame:
         return pl.scan_csv(text, separator=self._separator, has_header=False, schema=schema)
 
-    def _looks_ragged(self, text: bytes, rows: int, schema: pl.Schema) -> bool:
-        """Whether a row may have too few fields, which polars takes for missing cells."""
-        if text.count(self._separator.encode()) == rows * (len(schema) - 1):
-            return False
-        last = schema.names()[-1]
-        cells = self._parse(text, pl.Schema(dict.fromkeys(schema, pl.String))).select(last).collect()
-        return cells[last].has_nulls()
-
     def _check_shape(self, file: Path, offset: int, text: bytes, schema: pl.Schema) -> None:
-        """Every row has as many fields as the header.
+        """Every row has as many fields as the header; polars fills up short ones and cuts off long ones.
 
         Raises:
-            RequestError: the first row that has not.
+            RequestError: the first row that has not, or a NUL byte.
         """
+        if b"\0" in text:
+            raise RequestError(not_text(file, line_of(file, offset + text.index(b"\0"))))
+        if in_shape(text, self._separator, len(schema)):
+            return
         found = misshapen(text, self._separator, len(schema))
         if found is None:
             return
@@ -150,14 +169,16 @@ class _Csv:
         try:
             raw = self._parse(text, pl.Schema(dict.fromkeys(schema, pl.String))).select(columns).collect()
         except pl.exceptions.PolarsError:
-            return RequestError(f"'{file}', after row {row}: {_first_line(error)}")
-        problems = _wrong_cells(file, row, raw, schema)
-        return RequestError(problems or f"'{file}', after row {row}: {_first_line(error)}")
+            raw = pl.DataFrame()
+        problems = _wrong_cells(Block(file, row, raw, offset), schema)
+        return RequestError(
+            problems or f"'{file}', line {line_of(file, offset)} or later: {_first_line(error)}"
+        )
 
 
-def _wrong_cells(file: Path, row: int, raw: pl.DataFrame, schema: pl.Schema) -> list[str]:
-    """The first cell of each numeric column that is no number."""
-    problems = []
+def _wrong_cells(block: Block, schema: pl.Schema) -> list[str]:
+    """The first cell of each numeric column that is no number; the block's cells are all text."""
+    problems, raw = [], block.frame
     for name in raw.columns:
         cells = raw[name]
         wrong = cells.is_not_null() & cells.cast(schema[name], strict=False).is_null()
@@ -165,13 +186,14 @@ def _wrong_cells(file: Path, row: int, raw: pl.DataFrame, schema: pl.Schema) -> 
             continue
         at = wrong.arg_max()
         if raw.row(at) == tuple(raw.columns):
-            return [f"'{file}', row {row + at + 1} repeats the header, as where files are joined: remove it"]
+            return [f"{block.place(at)} repeats the header, as where files are joined: remove it"]
         kind = "an integer" if schema[name].is_integer() else "a number"
         remedy = "clean the file or declare dtype: str"
         if cells[at].strip().lower() in MISSING_MARKS:
             remedy = "leave missing cells empty (fill_na says what stands for them)"
-        place = f"'{file}', row {row + at + 1}"
-        problems.append(f"{place}: column '{name}' holds '{cells[at]}', which is not {kind}; {remedy}")
+        problems.append(
+            f"{block.place(at)}: column '{name}' holds '{cells[at]}', which is not {kind}; {remedy}"
+        )
     return problems
 
 

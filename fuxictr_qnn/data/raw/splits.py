@@ -22,11 +22,11 @@ import polars as pl
 
 from fuxictr_qnn.data.dataset import SPLITS
 from fuxictr_qnn.data.raw.reading import Block, RawFiles
+from fuxictr_qnn.data.raw.times import REMEDY, Times
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest, shown
 
 TRAIN, VALID, TEST = range(len(SPLITS))
-PATTERN = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?Z?$"
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,14 @@ def divide(spec: DatasetSpec, files: RawFiles) -> np.ndarray:
             without rows.
     """
     needed = _needed(spec, files.schema())
+    files = files.with_texts(needed.values())  # the first rows' type would make 7 and 007 one user
+    times = Times()
     parts: dict[str, list] = {"time": [], "user": []}
     rows = 0
     for block in files.blocks(list(needed.values()) or files.schema().names()[:1]):
         rows += block.frame.height
         if "time" in needed:
-            parts["time"].append(_times(block, needed["time"]))
+            parts["time"].append(_times(block, needed["time"], times))
         if "user" in needed:
             parts["user"].append(block.frame[needed["user"]])
     if not rows:
@@ -120,41 +122,20 @@ def _needed(spec: DatasetSpec, schema: pl.Schema) -> dict[str, str]:
     return {kind: name for kind, (_, name) in wanted.items()}
 
 
-def _times(block: Block, name: str) -> np.ndarray:
-    """Numbers that order the rows in time: as they are, or microseconds since 1970."""
-    values = block.frame[name]
-    dtype = values.dtype
-    if dtype == pl.String:
-        values = _from_text(values)
-    elif dtype == pl.Date:
-        values = values.cast(pl.Datetime("us")).to_physical()
-    elif isinstance(dtype, pl.Datetime):
-        values = values.dt.cast_time_unit("us").to_physical()
-    elif not dtype.is_numeric():
-        raise RequestError(f"'{block.file}': time_col '{name}' holds {dtype}, which has no order in time")
+def _times(block: Block, name: str, times: Times) -> np.ndarray:
+    """Numbers that order the rows in time."""
+    values = times.read(block.frame[name])
+    if not values.dtype.is_numeric():
+        raise RequestError(
+            f"'{block.file}': time_col '{name}' holds {values.dtype}, which has no order in time: {REMEDY}"
+        )
     wrong = values.is_null() if values.dtype.is_integer() else ~values.is_finite().fill_null(False)
     if wrong.any():
         at = wrong.arg_max()
         cell = block.frame[name][at]
         reason = "is missing" if cell in (None, "") else f"is {shown(cell)}, which cannot be ordered in time"
-        raise RequestError(
-            f"'{block.file}', row {block.first_row + at + 1}: time_col '{name}' {reason}: write a number, or "
-            "a date as 2026-01-31 or 2026-01-31 17:05:00"
-        )
+        raise RequestError(f"{block.place(at)}: time_col '{name}' {reason}: {REMEDY}, or remove the row")
     return values.to_numpy()
-
-
-def _from_text(texts: pl.Series) -> pl.Series:
-    """Whole numbers, numbers or ISO dates, whichever all texts are; null where none fits."""
-    for dtype in (pl.Int64, pl.Float64):
-        numbers = texts.cast(dtype, strict=False)
-        if not numbers.has_nulls():
-            return numbers
-    plain = texts.str.strip_suffix("Z").str.replace("T", " ", literal=True)
-    fill = {10: " 00:00:00", 16: ":00"}
-    whole = pl.Series(plain) + plain.str.len_chars().replace_strict(fill, default="", return_dtype=pl.String)
-    dates = whole.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False).to_physical()
-    return dates.set(~texts.str.contains(PATTERN).fill_null(False), None)
 
 
 def _count(size: float | None, rows: np.ndarray | int) -> np.ndarray | int:
@@ -192,6 +173,7 @@ def _by_time(time: np.ndarray, valid: float | None, test: float | None) -> np.nd
 def _user_codes(parts: list[pl.Series]) -> np.ndarray:
     """Users as numbers; -1 where there is none."""
     users = pl.concat(parts)
+    users = users.replace("", None) if users.dtype == pl.String else users
     users = users.fill_nan(None) if users.dtype.is_float() else users
     return users.rank("dense").cast(pl.Int64).fill_null(-1).to_numpy()
 

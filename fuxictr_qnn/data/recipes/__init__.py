@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fuxictr_qnn.data.dataset import Log
+from fuxictr_qnn.data.download.plan import RAW, home_of
 from fuxictr_qnn.data.recipes import (
     criteo_x4,
     frappe_x1,
@@ -19,8 +20,9 @@ from fuxictr_qnn.data.recipes.making import make
 from fuxictr_qnn.data.recipes.recipe import Recipe
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest, unknown
+from fuxictr_qnn.files import obstacle
 
-__all__ = ["RECIPES", "Recipe", "prepare", "recipe_of"]
+__all__ = ["RECIPES", "Recipe", "prepare", "prepare_dataset", "recipe_of"]
 
 # By the name that a dataset's config gives as origin.recipe; mostly its own.
 RECIPES: dict[str, Recipe] = {
@@ -49,6 +51,20 @@ def recipe_of(spec: DatasetSpec) -> str:
             f"Recipes: {', '.join(RECIPES)}.{nearest(name, RECIPES)}"
         )
     return name
+
+
+def prepare_dataset(
+    spec: DatasetSpec, data_root: Path, raw: Path | None = None, log: Log = print, force: bool = False
+) -> dict[str, Path]:
+    """Make a dataset's files in its folder under `data_root`; like `prepare`, of which it has its errors.
+
+    Args:
+        raw: where the raw files are. Default: the folder raw/ there.
+    """
+    recipe, folder = recipe_of(spec), data_root / home_of(spec)
+    if found := obstacle(folder):
+        raise RequestError(f"--data-root {data_root}: {found}; name a folder that you own")
+    return prepare(recipe, raw or folder / RAW, folder, log, force)
 
 
 def prepare(name: str, raw: Path, folder: Path, log: Log = print, force: bool = False) -> dict[str, Path]:

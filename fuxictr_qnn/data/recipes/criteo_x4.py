@@ -74,14 +74,14 @@ def write(sources: dict[str, Path], folder: Path, log: Log) -> dict[str, Counts]
 
 
 def _checked(file: Path) -> Iterator[Lines]:
-    for lines in read_lines(file, TAB, header=False):
+    for lines in read_lines(file, TAB, titled=False):
         for text in (COMMA, b'"'):
             lines.refuse(text, f"holds {text.decode()}, so it is not {SOURCE}")
         yield lines
 
 
 def _with_commas(file: Path) -> Iterator[Lines]:
-    for lines in read_lines(file, TAB, header=False):
+    for lines in read_lines(file, TAB, titled=False):
         yield Lines(file, lines.first, lines.text.replace(TAB, COMMA), COMMA)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from fuxictr_qnn.data.dataset import Log
+from fuxictr_qnn.data.raw.csv_text import read_text
 from fuxictr_qnn.data.recipes.recipe import Counts, Recipe
 from fuxictr_qnn.errors import RequestError, shown
 
@@ -55,12 +56,7 @@ def write(sources: dict[str, Path], folder: Path, log: Log) -> dict[str, Counts]
 
 
 def _read(file: Path) -> pl.DataFrame:
-    raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf").rstrip()
-    try:
-        lines = pl.Series("line", raw.decode().split("\n"))
-    except UnicodeDecodeError as error:
-        number = 1 + raw.count(b"\n", 0, error.start)
-        raise RequestError(f"'{file}', line {number}: is not UTF-8") from None
+    lines = pl.Series("line", read_text(file).split("\n"))
     table = lines.str.extract_groups(LINE).struct.unnest().cast(pl.Int64)
     ends = [*list(FIRST_IDS.values())[1:], IDS]
     in_field = pl.all_horizontal(

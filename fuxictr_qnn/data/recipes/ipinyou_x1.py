@@ -2,7 +2,7 @@
 
 Source files: train.csv and test.csv of reczoo/iPinYou_x1.
 
-Rules: a tenth of train.csv, drawn at random (numpy default_rng(2024)), becomes valid.csv: 15,395,258 rows
+Rules: a tenth of train.csv, drawn at random (numpy RandomState(2024)), becomes valid.csv: 15,395,258 rows
 give 13,855,732 and 1,539,526. Rows stand in the order of the source; test.csv holds the same rows as before.
 
 Known to differ: the authors of QNN-alpha validated on the test file; the dataset ipinyou_x1_parity does so,

@@ -15,12 +15,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from fuxictr_qnn.data.raw.csv_text import BYTE_ORDER_MARK, decoded, header
 from fuxictr_qnn.data.recipes.recipe import Counts
 from fuxictr_qnn.errors import RequestError, shown
 
 BLOCK_BYTES = 32 << 20
 NEWLINE, COMMA, TAB = b"\n", b",", b"\t"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -101,29 +101,16 @@ class Lines:
             files[number].write(self.bytes[of_bytes == number])
 
 
-def read_header(file: Path, separator: bytes = COMMA) -> list[str]:
-    """The cells of the first line.
-
-    Raises:
-        RequestError: the file is empty or its first line is not UTF-8.
-    """
-    with open(file, "rb") as source:
-        line = source.readline().removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n")
-    if not line:
-        raise RequestError(f"'{file}': its first line is empty")
-    try:
-        return next(csv.reader([line.decode()], delimiter=separator.decode()))
-    except UnicodeDecodeError:
-        raise RequestError(f"'{file}', line 1: is not UTF-8") from None
-
-
 def check_header(file: Path, expected: Sequence[str], source: str) -> list[str]:
     """The names of a file's columns, in its order; there may be more than the expected ones.
 
     Raises:
         RequestError: columns that are missing or doubled, in one sentence.
     """
-    found = read_header(file)
+    try:
+        found = header(file, COMMA.decode())
+    except RequestError as error:
+        raise RequestError(f"{problem}; needed is {source}" for problem in error.problems) from error
     missing = [name for name in expected if name not in found]
     doubled = [name for name in expected if found.count(name) > 1]
     parts = [f"lacks the columns {', '.join(missing)}"] if missing else []
@@ -134,15 +121,18 @@ def check_header(file: Path, expected: Sequence[str], source: str) -> list[str]:
     return found
 
 
-def read_lines(file: Path, separator: bytes = COMMA, header: bool = True) -> Iterator[Lines]:
+def read_lines(file: Path, separator: bytes = COMMA, titled: bool = True) -> Iterator[Lines]:
     """The lines of a file in blocks, without the header line; line ends may be CRLF.
+
+    Args:
+        titled: whether there is a header line.
 
     Raises:
         RequestError: bytes that are not UTF-8, an empty line, the header line once more.
     """
     with open(file, "rb") as source:
-        title = source.readline().rstrip(b"\r\n").removeprefix(BYTE_ORDER_MARK) if header else b""
-        number, rest = 1 + header, b"" if header else source.read(3).removeprefix(BYTE_ORDER_MARK)
+        title = _first_line(source) if titled else b""
+        number, rest = 1 + titled, b"" if titled else source.read(3).removeprefix(BYTE_ORDER_MARK)
         while chunk := source.read(BLOCK_BYTES):
             rest += chunk
             last = rest.rstrip(b"\r\n") if rest.endswith(NEWLINE) else rest[: rest.rfind(NEWLINE) + 1]
@@ -154,16 +144,16 @@ def read_lines(file: Path, separator: bytes = COMMA, header: bool = True) -> Ite
             yield _checked(Lines(file, number, _text(rest + NEWLINE), separator), title)
 
 
+def _first_line(source: BinaryIO) -> bytes:
+    return source.readline().rstrip(b"\r\n").removeprefix(BYTE_ORDER_MARK)
+
+
 def _text(raw: bytes) -> bytes:
     return raw.replace(b"\r\n", NEWLINE)
 
 
 def _checked(lines: Lines, title: bytes) -> Lines:
-    try:
-        lines.text.decode()
-    except UnicodeDecodeError as error:
-        number = lines.first + lines.text.count(NEWLINE, 0, error.start)
-        raise RequestError(f"'{lines.file}', line {number}: is not UTF-8") from None
+    decoded(lines.text, lines.file, lines.first)
     lines.refuse(b"\r", "has a carriage return within the line; line ends are LF or CRLF")
     lines.refuse(NEWLINE + NEWLINE, "is empty")
     if title:
@@ -201,6 +191,13 @@ def sizes(splits: dict[str, float], rows: int) -> np.ndarray:
     return np.diff(ends, prepend=0)
 
 
+def draw(splits: dict[str, float], rows: int, seed: int) -> np.ndarray:
+    """The number of each row's split, at random. RandomState: its stream is promised never to change."""
+    targets = np.repeat(np.arange(len(splits), dtype=np.int8), sizes(splits, rows))
+    np.random.RandomState(seed).shuffle(targets)
+    return targets
+
+
 def cut(file: Path, label: str, splits: dict[str, float], seed: int, folder: Path) -> dict[str, Counts]:
     """Cut a CSV file at random into several with the same header; lines stay as they are, in its order.
 
@@ -208,11 +205,11 @@ def cut(file: Path, label: str, splits: dict[str, float], seed: int, folder: Pat
         label: name of the column with the labels.
         splits: name of each file to write into `folder` -> its share of the rows.
     """
-    header = read_header(file)
-    labels = read_labels(read_lines(file), header.index(label), len(header))
-    targets = np.repeat(np.arange(len(splits), dtype=np.int8), sizes(splits, len(labels)))
-    np.random.default_rng(seed).shuffle(targets)
-    title = ",".join(header).encode() + NEWLINE
+    names = header(file, COMMA.decode())
+    labels = read_labels(read_lines(file), names.index(label), len(names))
+    targets = draw(splits, len(labels), seed)
+    with open(file, "rb") as source:
+        title = _first_line(source) + NEWLINE
     distribute(read_lines(file), targets, {folder / name: title for name in splits})
     rows = np.bincount(targets, minlength=len(splits))
     positives = np.bincount(targets, weights=labels, minlength=len(splits))

@@ -9,18 +9,22 @@ from pathlib import Path
 from uuid import uuid4
 
 from fuxictr_qnn.data.dataset import Log
+from fuxictr_qnn.data.download.sizes import check_room
 from fuxictr_qnn.data.recipes.recipe import Recipe
 from fuxictr_qnn.errors import RequestError, RunError
-from fuxictr_qnn.files import is_writable, locked, new_folder, sync_file, sync_folder
+from fuxictr_qnn.files import locked, new_folder, obstacle, sync_file, sync_folder
 
 TEMPORARY = ".preparing-"
+LOCK = ".preparing.lock"
+ASIDE, REPLACED, COMPLETE = "aside", "replaced", "complete"  # folders in the temporary one
 
 
 def make(recipe: Recipe, raw: Path, folder: Path, log: Log, force: bool) -> dict[str, Path]:
     """Write the recipe's files into `folder`; returns them by name.
 
-    They grow in a temporary folder and are renamed when all are complete. Only then are old files (with
-    `force`) removed: whoever reads meanwhile finds the old files, or the new ones, never some of each.
+    They grow in a temporary folder and are renamed when all are complete, after the old ones (with `force`)
+    were renamed away. Between the first and the last of these renames files are missing, but old and new ones
+    are never there together. Whoever is killed then leaves that to the next call, which puts it right first.
 
     Raises:
         RequestError: raw files that are missing or of another dataset, files that are there already, no
@@ -29,24 +33,24 @@ def make(recipe: Recipe, raw: Path, folder: Path, log: Log, force: bool) -> dict
     """
     folder = folder.absolute()
     sources = recipe.find(raw)
-    _check(recipe, sources, folder, force)
+    names = (*recipe.makes, *recipe.may_make)
+    _check(sources, folder, names)
     waiting = f"waiting for another process that prepares {folder}"
-    lock = folder / ".preparing.lock"
     try:
-        with new_folder(folder):
-            try:
-                with locked(lock, on_wait=lambda: log(waiting)):
-                    _check(recipe, sources, folder, force)  # another process may have been first
-                    return _make(recipe, sources, folder, log)
-            except BaseException:
-                lock.unlink(missing_ok=True)
-                raise
+        with new_folder(folder), locked(folder / LOCK, on_wait=lambda: log(waiting)):
+            for leftover in folder.glob(f"{TEMPORARY}*"):
+                _put_right(leftover, folder)
+            there = [name for name in names if (folder / name).exists()]
+            if there and not force:
+                raise RequestError(
+                    f"'{folder}' has {', '.join(there)} already; --force replaces what is there"
+                )
+            return _make(recipe, sources, folder, log)
     except OSError as error:
         raise RunError(f"writing the files of '{folder}' failed: {error}") from error
 
 
-def _check(recipe: Recipe, sources: dict[str, Path], folder: Path, force: bool) -> None:
-    names = (*recipe.makes, *recipe.may_make)
+def _check(sources: dict[str, Path], folder: Path, names: Sequence[str]) -> None:
     targets = {(folder / name).resolve() for name in names}
     problems = [
         f"'{source}' is a raw file and would be overwritten: move the raw files to '{folder / 'raw'}' "
@@ -54,30 +58,17 @@ def _check(recipe: Recipe, sources: dict[str, Path], folder: Path, force: bool) 
         for source in sources.values()
         if source.resolve() in targets
     ]
-    there = [name for name in names if (folder / name).exists()]
-    if there and not force and not problems:
-        problems.append(f"'{folder}' has {', '.join(there)} already; --force replaces what is there")
-    if not is_writable(folder):
-        problems.append(f"'{folder}' cannot be written: set --data-root to a folder that you own")
-    wanted, free = sum(path.stat().st_size for path in sources.values()), _free(folder)
-    if wanted > free:
-        problems.append(
-            f"'{folder}' has {free / 1e9:.1f} GB left, but the files need about {wanted / 1e9:.1f} GB"
-        )
+    if found := obstacle(folder):
+        problems.append(f"{found}: set --data-root to a folder that you own")
+    try:
+        check_room(folder, sum(path.stat().st_size for path in sources.values()), "the recipe")
+    except RequestError as error:
+        problems += error.problems
     if problems:
         raise RequestError(problems)
 
 
-def _free(folder: Path) -> int:
-    """Bytes left where `folder` is or would be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
 def _make(recipe: Recipe, sources: dict[str, Path], folder: Path, log: Log) -> dict[str, Path]:
-    for leftover in folder.glob(f"{TEMPORARY}*"):  # of a process that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
     temporary = folder / f"{TEMPORARY}{uuid4().hex}"
     temporary.mkdir()
     try:
@@ -85,25 +76,37 @@ def _make(recipe: Recipe, sources: dict[str, Path], folder: Path, log: Log) -> d
         for name in counts:
             sync_file(temporary / name)
         _publish(temporary, folder, list(counts), (*recipe.makes, *recipe.may_make))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except BaseException:
+        _put_right(temporary, folder)
+        raise
+    shutil.rmtree(temporary, ignore_errors=True)
     for name, count in counts.items():
         log(f"{folder / name}: {count}")
     return {name: folder / name for name in counts}
 
 
 def _publish(temporary: Path, folder: Path, made: Sequence[str], names: Sequence[str]) -> None:
-    """Old files aside, new ones in. A kill in that instant leaves files missing, not two makings mixed."""
-    aside = temporary / "replaced"
+    """Old files aside, and when all are, new ones in."""
+    aside = temporary / ASIDE
     aside.mkdir()
-    try:
-        for name in names:
-            if (folder / name).exists():
-                os.rename(folder / name, aside / name)
-        for name in made:
-            os.rename(temporary / name, folder / name)
-    except BaseException:
-        for path in aside.iterdir():
-            os.replace(path, folder / path.name)
-        raise
+    (temporary / COMPLETE).mkdir()
+    for name in made:
+        os.rename(temporary / name, temporary / COMPLETE / name)
+    for name in names:
+        if (folder / name).exists():
+            os.rename(folder / name, aside / name)
+    os.rename(aside, temporary / REPLACED)  # from here on the new files are the ones that are kept
+    for name in made:
+        os.rename(temporary / COMPLETE / name, folder / name)
     sync_folder(folder)
+
+
+def _put_right(temporary: Path, folder: Path) -> None:
+    """End what `_publish` began: where not all old files were aside bring them back, else the new ones in."""
+    if (temporary / REPLACED).exists():
+        moved = (temporary / COMPLETE).glob("*")
+    else:
+        moved = (temporary / ASIDE).glob("*")
+    for path in moved:
+        os.replace(path, folder / path.name)
+    shutil.rmtree(temporary, ignore_errors=True)

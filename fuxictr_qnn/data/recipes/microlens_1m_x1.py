@@ -4,8 +4,8 @@ Source files: train.parquet, valid.parquet, item_info.parquet and, where they ar
 item_feature.parquet (the levels dataset needs it).
 
 Rules: rows are copied as they are. item_info.parquet is brought in the order of item_id, so that the row
-number is the id; likes_level and views_level of item_feature.parquet are joined to it (the padding, item_id
-0, has level 0), and item_feature.parquet keeps item_id and the two levels, in the same order.
+number is the id; so is item_feature.parquet, of which item_id and the two levels are kept (a config joins
+them to the items by `item_features`).
 """
 
 from __future__ import annotations
@@ -41,14 +41,12 @@ def write(sources: dict[str, Path], folder: Path, log: Log) -> dict[str, Counts]
     """Only the item tables are held in memory."""
     if problems := [problem for key, file in sources.items() for problem in _schema_problems(key, file)]:
         raise RequestError(problems)
-    counts, info = {}, _item_table(sources["item_info"])
-    if "item_feature" in sources:
-        feature = _item_table(sources["item_feature"], COLUMNS["item_feature"])
-        info = _with_levels(info, feature, sources)
-        feature.write_parquet(folder / "item_feature.parquet")
-        counts["item_feature.parquet"] = Counts(len(feature))
-    info.write_parquet(folder / "item_info.parquet")
-    counts["item_info.parquet"] = Counts(len(info))
+    counts = {}
+    for key, columns in (("item_info", None), ("item_feature", COLUMNS["item_feature"])):
+        if key in sources:
+            table = _item_table(sources[key], columns)
+            table.write_parquet(folder / f"{key}.parquet")
+            counts[f"{key}.parquet"] = Counts(len(table))
     for split in SPLITS:
         if split in sources:
             log(f"copying {sources[split]}")
@@ -71,20 +69,6 @@ def _item_table(file: Path, columns: list[str] | None = None) -> pl.DataFrame:
     if problems := id_problems(table["item_id"]):
         raise RequestError(f"'{file}' {problem}" for problem in problems)
     return table.sort("item_id")
-
-
-def _with_levels(info: pl.DataFrame, feature: pl.DataFrame, sources: dict[str, Path]) -> pl.DataFrame:
-    levels = feature.with_columns(pl.col("item_id").cast(info["item_id"].dtype))
-    joined = info.drop(LEVELS, strict=False).join(levels, on="item_id", how="left", maintain_order="left")
-    padding = pl.col("item_id") == 0
-    joined = joined.with_columns(pl.when(padding).then(0).otherwise(pl.col(LEVELS)).name.keep())
-    lacking = joined.filter(pl.any_horizontal(pl.col(LEVELS).is_null()))["item_id"]
-    if len(lacking):
-        raise RequestError(
-            f"'{sources['item_feature']}' lacks the levels of {len(lacking)} items of "
-            f"'{sources['item_info']}', such as item_id {lacking[0]}"
-        )
-    return joined.with_columns(pl.col(LEVELS).cast(pl.Int32))
 
 
 def _counts(file: Path) -> Counts:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fuxictr_qnn.data.dataset import Log
+from fuxictr_qnn.data.raw.csv_text import read_text
 from fuxictr_qnn.data.recipes.recipe import Counts, Recipe
 from fuxictr_qnn.errors import RequestError, shown
 
@@ -103,7 +104,8 @@ def _rows(file: Path, kind: str, separator: str, width: int, parse: Callable) ->
     Raises:
         RequestError: the first line that is not of this file.
     """
-    lines = _text(file).split("\n")
+    text = file.read_text("latin-1").rstrip("\n") if file.name == "u.item" else read_text(file)
+    lines = text.split("\n")
     first = 1
     if lines[0].split("\t") == HEADERS[kind]:
         separator, width, first = "\t", len(HEADERS[kind]), 2
@@ -117,12 +119,6 @@ def _rows(file: Path, kind: str, separator: str, width: int, parse: Callable) ->
             raise RequestError(
                 f"'{file}', line {number}: {shown(line)} is no line of the {kind} of {SOURCE}"
             ) from None
-
-
-def _text(file: Path) -> str:
-    """Without the last line end. u.item is in Latin-1, RecBole's files are in UTF-8."""
-    raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").rstrip(b"\n")
-    return raw.decode("latin-1" if file.name == "u.item" else "utf-8", errors="replace")
 
 
 RECIPE = Recipe(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from fuxictr_qnn.data.raw.csv_text import read_text
 from fuxictr_qnn.errors import RequestError, shown
 
 SOURCE = "MovieLens-1M as GroupLens publishes it (ratings.dat, users.dat and movies.dat of ml-1m.zip)"
@@ -66,15 +67,13 @@ def _read(file: Path, line: str) -> pl.DataFrame:
 
 
 def _text(file: Path) -> str:
-    """Without the last line end. Titles have accents, in Latin-1; the other files are plain ASCII."""
-    raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").rstrip(b"\n")
+    """Titles have accents, in Latin-1 as GroupLens has them; the other files are plain ASCII."""
     try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        if file.name == "movies.dat":
-            return raw.decode("latin-1")
-        number = 1 + raw.count(b"\n", 0, error.start)
-        raise RequestError(f"'{file}', line {number}: is not UTF-8") from None
+        return read_text(file)
+    except RequestError:
+        if file.name != "movies.dat":
+            raise
+        return file.read_text("latin-1").rstrip("\n")
 
 
 def _join_problems(tables: dict[str, pl.DataFrame], key: str, name: str, sources: dict) -> list[str]:

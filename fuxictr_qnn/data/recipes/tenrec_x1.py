@@ -4,7 +4,7 @@ Source file: ctr_data_1M.csv with user_id, item_id, click, follow, like, share, 
 watching_times, gender, age, hist_1 to hist_10.
 
 Rules: rows are dealt at random to train, valid and test, cut at int(0.8 n) and int(0.9 n), which gives the
-published sizes 96,273,844 / 12,034,231 / 12,034,231; numpy default_rng(2024); in each file rows stand in
+published sizes 96,273,844 / 12,034,231 / 12,034,231; numpy RandomState(2024); in each file rows stand in
 the order of the source, all columns as they are (video_category may be \\N: a value like any other).
 
 Known to differ: the authors' seed and script are not public, so it is an own split. The source has 883,646

@@ -46,6 +46,7 @@ class Split:
         keys: of its rows, sorted (hashing.row_keys).
         positives, no_label: rows.
         empty: missing cells of each column, where the file can tell.
+        infinite: cells with a number that is infinite, or too large to be one, of the columns that have such.
         counts: of each column's cells (but of numbers and vectors), and of what is derived from them.
         tokens: of each list's tokens; counted by occurrence, with the label of their row.
         sample: of its rows: hashes of cells, numbers as float64, "label" as bool.
@@ -56,6 +57,7 @@ class Split:
     positives: int = 0
     no_label: int = 0
     empty: dict[str, int] = field(default_factory=dict)
+    infinite: dict[str, int] = field(default_factory=dict)
     counts: dict[str, pl.DataFrame] = field(default_factory=dict)
     tokens: dict[str, pl.DataFrame] = field(default_factory=dict)
     sample: Sample = field(default_factory=lambda: Sample(0))
@@ -163,8 +165,11 @@ class _Reader:
         found.no_label += int(np.isnan(label).sum())
         for name, empty in rows.missing.items():
             found.empty[name] = found.empty.get(name, 0) + int(empty.sum())
-
         names = [column.name for column in self._data.columns]
+        for name in (*names, self._data.label):
+            if count := _infinite(frame[name]):
+                found.infinite[name] = found.infinite.get(name, 0) + count
+
         hashes = cell_hashes(frame, [*names, *self._data.other_labels])
         sampled = {"label": positive}
         for column in self._data.columns:
@@ -219,6 +224,13 @@ def _cut(label: np.ndarray) -> float | None:
     if not len(known):
         return None
     return 0.5 if np.isin(known, (0, 1)).all() else float(known.mean())
+
+
+def _infinite(cells: pl.Series) -> int:
+    """Cells, or numbers in lists, that are infinite."""
+    if isinstance(cells.dtype, (pl.List, pl.Array)):
+        cells = cells.explode() if cells.dtype.inner.is_float() else cells
+    return int(cells.is_infinite().sum()) if cells.dtype.is_float() else 0
 
 
 def _tokens(cells: pl.Series, column: Column) -> tuple[pl.Series, np.ndarray]:

@@ -1,10 +1,10 @@
-"""Labels: are they there, are they of both classes, and as often positive in every split?"""
+"""Labels: are they there, of both classes, and as often positive in every split? Are all numbers finite?"""
 
 from __future__ import annotations
 
 import math
 
-from fuxictr_qnn.data.quality.audit.finding import RATE_NOTE, RATE_WARNING, SURE, Finding, percent
+from fuxictr_qnn.data.quality.audit.finding import RATE_NOTE, RATE_WARNING, SURE, Finding, percent, some
 from fuxictr_qnn.data.quality.audit.gathering import Gathered
 
 
@@ -35,6 +35,22 @@ def labels_there(found: Gathered) -> list[Finding]:
         names = ", ".join(found.data.other_labels)
         sentence = f"only the first label, '{found.data.label}', was looked at; {names} only for equal rows"
         findings.append(Finding("labels", "note", sentence))
+    return findings
+
+
+def infinite_numbers(found: Gathered) -> list[Finding]:
+    """Numbers that are infinite, or too large to be one."""
+    findings = []
+    for name, split in found.splits.items():
+        if split.infinite:
+            named = some([f"{column} {count:,}" for column, count in split.infinite.items()])
+            sentence = (
+                f"{name}: cells that are infinite, or too large for a number: {named}; a build refuses them: "
+                "correct them, or leave them empty"
+            )
+            findings.append(
+                Finding("infinite numbers", "severe", sentence, {"split": name, "infinite": split.infinite})
+            )
     return findings
 
 

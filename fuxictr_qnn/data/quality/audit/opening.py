@@ -11,6 +11,7 @@ import polars as pl
 
 from fuxictr_qnn.data.building.preprocessing import Preprocessing
 from fuxictr_qnn.data.building.survey import preprocess
+from fuxictr_qnn.data.download.plan import with_hint
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.quality.audit.encoded import open_files
 from fuxictr_qnn.data.quality.audit.rows import HISTORY, ID, KINDS, TOKENS, VECTOR, Column, Opened, Rows
@@ -30,7 +31,7 @@ def open_rows(spec: DatasetSpec, places: Places, time: str | None = None) -> Ope
     Raises:
         RequestError: files or columns are missing, the config has no label.
     """
-    time = time or spec.time_col
+    time, places = time or spec.time_col, with_hint(spec, places)
     return _open_encoded(spec, places, time) if spec.is_encoded else _open_raw(spec, places, time)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ SAMPLE = 200_000  # rows of each split: an AUC of so many has a standard error o
 
 CHECKS: tuple[Callable[[Gathered], list[Finding]], ...] = (
     labels.labels_there,
+    labels.infinite_numbers,
     duplicates.shared_rows,
     leaks.single_features,
     order_in_time.time_ranges,
@@ -56,31 +58,65 @@ class Audit:
         return any(finding.severity == "severe" for finding in self.findings)
 
     @property
+    def lines(self) -> list[tuple[str, str, str]]:
+        """The findings as (severity, check, sentence).
+
+        What was looked for in vain is one line a check, and splits of which the same is true stand together.
+        """
+        lines = [(one.severity, one.check, one.sentence) for one in self.findings if one.severity != "ok"]
+        fine: dict[str, dict[str, list[str]]] = {}  # check -> sentence -> splits
+        for finding in self.findings:
+            if finding.severity == "ok":
+                split, _, rest = finding.sentence.partition(": ")
+                sentence, of = (rest, [split]) if split in self.rows else (finding.sentence, [])
+                fine.setdefault(finding.check, {}).setdefault(sentence, []).extend(of)
+        for check, sentences in fine.items():
+            said = [f"{', '.join(of)}: {text}" if of else text for text, of in sentences.items()]
+            lines.append(("ok", check, "; ".join(said)))
+        return lines
+
+    @property
+    def extent(self) -> str:
+        """One line: rows, samples, seconds."""
+        rows = " / ".join(f"{count:,} {split}" for split, count in self.rows.items())
+        sampled = " / ".join(f"{count:,}" for count in self.sampled.values())
+        return (
+            f"all rows read ({rows}); shift and sizes of numbers on random samples of {sampled} rows; "
+            f"{self.seconds:.1f} s"
+        )
+
+    @property
     def summary(self) -> str:
-        """One line: how many findings of each severity, rows, samples, seconds."""
+        """One line: how many findings of each severity."""
         severe, warnings, notes, fine = (
             sum(finding.severity == severity for finding in self.findings) for severity in SEVERITIES
         )
         several = {count: "" if count == 1 else "s" for count in (warnings, notes)}
-        found = (
-            f"{severe} severe, {warnings} warning{several[warnings]}, {notes} note{several[notes]}, {fine} ok"
-        )
-        rows = " / ".join(f"{count:,} {split}" for split, count in self.rows.items())
-        sampled = " / ".join(f"{count:,}" for count in self.sampled.values())
         return (
-            f"{self.dataset_id}: {found}; all rows read ({rows}); shift and sizes of numbers on random "
-            f"samples of {sampled} rows; {self.seconds:.1f} s"
+            f"{self.dataset_id}: {severe} severe, {warnings} warning{several[warnings]}, "
+            f"{notes} note{several[notes]}, {fine} ok"
         )
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "dataset_id": self.dataset_id,
-            "severe": self.is_severe,
-            "rows": self.rows,
-            "sampled": self.sampled,
-            "seconds": round(self.seconds, 3),
-            "findings": [finding.as_dict() for finding in self.findings],
-        }
+        """Everything, for JSON: what is not defined (an AUC of one class) is None."""
+        return _without_nan(
+            {
+                "dataset_id": self.dataset_id,
+                "severe": self.is_severe,
+                "rows": self.rows,
+                "sampled": self.sampled,
+                "seconds": round(self.seconds, 3),
+                "findings": [finding.as_dict() for finding in self.findings],
+            }
+        )
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def audit(

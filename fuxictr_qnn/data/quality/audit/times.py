@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from fuxictr_qnn.data.quality.audit.sample import Sample
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.data.raw import times
+from fuxictr_qnn.errors import RequestError, shown
 
 ROWS = 100_000  # sampled, for shares; first and last are of all rows
 
@@ -16,7 +17,6 @@ class Times:
 
     Attributes:
         first, last: of all rows that have one; None where none has.
-        is_date: whether they are seconds since 1970.
     """
 
     def __init__(self, column: str):
@@ -24,13 +24,13 @@ class Times:
         self._sample = Sample(ROWS)
         self.first: float | None = None
         self.last: float | None = None
-        self.is_date = False
+        self._times = times.Times()
 
     def add(self, cells: pl.Series, first_row: int) -> None:
         """Look at one more block.
 
         Raises:
-            RequestError: texts that are no ISO dates.
+            RequestError: texts that are neither all numbers nor all ISO dates.
         """
         values = self._seconds(cells).to_numpy()
         self._sample.add(first_row, {"time": values})
@@ -48,27 +48,14 @@ class Times:
 
     def text(self, moment: float) -> str:
         """A time as a reader knows it."""
-        if not self.is_date:
+        if not self._times.are_dates:
             return f"{moment:,.10g}"
         return str(np.datetime64(int(moment), "s")).replace("T", " ")
 
     def _seconds(self, cells: pl.Series) -> pl.Series:
-        if cells.dtype == pl.String:
-            cells = self._from_text(cells.replace("", None))
-        if cells.dtype.is_temporal():
-            self.is_date = True
-            cells = cells.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
-        return cells.cast(pl.Float64)
-
-    def _from_text(self, texts: pl.Series) -> pl.Series:
-        numbers = texts.cast(pl.Float64, strict=False)
-        if numbers.null_count() == texts.null_count():
-            return numbers
-        try:
-            return texts.str.to_datetime(strict=True)
-        except pl.exceptions.PolarsError as error:
-            wrong = texts.filter(numbers.is_null() & texts.is_not_null())[0]
-            raise RequestError(
-                f"--time-col {self._column}: not all cells are numbers or dates like 2024-05-31 12:00:00; "
-                f"the first that is no number is '{wrong}'"
-            ) from error
+        values = self._times.read(cells)
+        lost = values.is_null() & cells.is_not_null()
+        if cells.dtype == pl.String and (lost & (cells != "")).any():
+            wrong = cells.filter(lost & (cells != ""))[0]
+            raise RequestError(f"--time-col {self._column}: {shown(wrong)} is no time: {times.REMEDY}")
+        return (values / 1e6 if self._times.are_dates else values).cast(pl.Float64)

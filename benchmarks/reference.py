@@ -1,0 +1,84 @@
+"""QNN-alpha written down as the paper prints it: what the fast paths are measured against.
+
+Every operator of equations 8 to 11 is one operator of PyTorch: two full passes (embeddings included), the
+explicit (B, M, D) product, torch's batch norm and dropout, L2 through autograd, Adam and the clip of FuxiCTR's
+train_step. H > 1 lays heads out as the released code does.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from fuxictr.pytorch.models import BaseModel
+from torch import Tensor, nn
+
+
+class Layer(nn.Module):
+    """X + sum_m X * dropout(relu(BN(W_m X + b_m))), (B, D) -> (B, D)."""
+
+    def __init__(self, dim: int, rows: int, heads: int, fields: int, batch_norm: bool, dropout: float):
+        super().__init__()
+        self.dim, self.rows, self.heads, self.fields = dim, rows, heads, fields
+        self.linear = nn.Linear(dim, rows * dim)
+        self.bn = nn.BatchNorm1d(rows * dim) if batch_norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.dropout(torch.relu(self.bn(self.linear(x))))
+        h = h.view(len(x), self.heads, self.rows, -1)
+        by_head = x.view(len(x), self.fields, self.heads, -1).transpose(1, 2).reshape(len(x), self.heads, 1, -1)
+        return x + (by_head * h).sum(dim=2).flatten(1)
+
+
+class QNNalphaReference(nn.Module):
+    """Embeddings, L layers with a dropout after each, one linear unit: ids (B, F) -> probability (B, 1)."""
+
+    def __init__(self, vocabularies: list[int], params: dict):
+        super().__init__()
+        fields, dim = len(vocabularies), params["embedding_dim"]
+        width, rate = fields * dim, params["net_dropout"]
+        heads = params["num_heads"]
+        self.l2 = params["embedding_regularizer"]
+        self.embeddings = nn.ModuleList(nn.Embedding(size, dim, padding_idx=0) for size in vocabularies)
+        self.layers = nn.ModuleList(
+            Layer(width, params["num_row"], heads, fields, params["batch_norm"], rate)
+            for _ in range(params["num_layers"])
+        )
+        self.dropout = nn.Dropout(rate)
+        self.fc = nn.Linear(width, 1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = torch.cat([table(ids[:, at]) for at, table in enumerate(self.embeddings)], dim=1)
+        for layer in self.layers:
+            x = self.dropout(layer(x))
+        return torch.sigmoid(self.fc(x))
+
+    def loss(self, ids: Tensor, y: Tensor) -> Tensor:
+        """The self-ensemble loss and the L2 term."""
+        p1, p2 = self(ids), self(ids)
+        mean = (p1 + p2) / 2
+        bce = F.binary_cross_entropy
+        consistency = bce(p1, mean.detach()) + bce(p2, mean.detach())
+        l2 = sum(self.l2 / 2 * torch.norm(table.weight, 2) ** 2 for table in self.embeddings)
+        return bce(mean, y) + consistency + l2
+
+    def step(self, optimizer: torch.optim.Optimizer, ids: Tensor, y: Tensor) -> float:
+        """One training step of the published code, which asks for the loss at once."""
+        optimizer.zero_grad()
+        loss = self.loss(ids, y)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters(), 10.0)
+        optimizer.step()
+        return loss.item()
+
+    @torch.no_grad()
+    def load_from(self, model: BaseModel) -> None:
+        """The weights of a QNNalpha of this package."""
+        tables = model.embedding_layer.embedding_layer.embedding_layers
+        for mine, theirs in zip(self.embeddings, tables.values(), strict=True):
+            mine.weight.copy_(theirs.weight)
+        for mine, theirs in zip(self.layers, model.network.layers, strict=True):
+            mine.linear.load_state_dict(theirs.linear.state_dict())
+            if theirs.bn is not None:
+                mine.bn.load_state_dict(theirs.bn.state_dict())
+        self.fc.load_state_dict(model.fc.state_dict())

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from fuxictr_qnn.cli.options import add_data_root, add_dataset_options, as_typed
+from fuxictr_qnn.errors import do_all
 
 if TYPE_CHECKING:
     from fuxictr_qnn.data import DatasetSpec
@@ -24,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Get one dataset after another, and say what can be done with each."""
     from fuxictr_qnn.config.dataset import load_datasets
-    from fuxictr_qnn.errors import do_all
 
     specs = load_datasets(args.dataset_ids, args.config)
     do_all(lambda spec=spec: _get(spec, args) for spec in specs)

@@ -13,6 +13,7 @@ import numpy as np
 from fuxictr_qnn.errors import RequestError, shown
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_TAIL = 1 << 16
 LONGEST_ROW = 256 << 20  # bytes; beyond it a quote was never closed
 OTHER_FILES = {  # first bytes -> what the file is, and the remedy
     b"\x1f\x8b": "is compressed (gzip): unpack it first",
@@ -102,25 +103,46 @@ def pieces(file: Path, size: int) -> Iterator[tuple[int, bytes]]:
         RequestError: a quote that is never closed.
     """
     with open(file, "rb") as source:
-        offset, rest = len(_header_line(source)), b""
-        while chunk := source.read(size):
-            rest += chunk
-            end = _row_end(rest)
-            while end and rest[end - 1] in b"\r\n":  # blank lines wait for a row behind them
-                end -= 1
-            if end:
-                used = rest.index(b"\n", end) + 1
-                yield offset, rest[:used]
-                offset, rest = offset + used, rest[used:]
-            elif len(rest) > LONGEST_ROW:
-                break
-        if rest.count(b'"') % 2:
-            raise RequestError(
-                f"'{file}', line {line_of(file, offset)}: a quote is opened and never closed: close it, or "
-                "double each quote that is part of a text and put that text in quotes"
-            )
-        if rest.strip(b"\r\n"):
-            yield offset, rest
+        offset, end = len(_header_line(source)), file.stat().st_size
+        while offset < end:
+            text = _rows_at(source, offset, size, end)
+            if text.count(b'"') % 2:
+                opened = line_of(file, offset + _row_end(text))
+                raise RequestError(
+                    f"'{file}', line {opened}: a quote is opened and never closed: close it, "
+                    "or double each quote that is part of a text and put that text in quotes"
+                )
+            if text.lstrip(b"\r\n"):
+                yield offset, text
+            offset += len(text)
+
+
+def _rows_at(source: io.BufferedReader, offset: int, size: int, end: int) -> bytes:
+    """Complete rows from `offset` on: some `size` bytes, more where rows are longer, else what is left.
+
+    A look at the last bytes finds where to end, so that the rows are read in one piece: copying them would
+    take as long as reading. Blank lines at the end wait for a row behind them.
+    """
+    while offset + size < end and size <= LONGEST_ROW:
+        start = max(offset, offset + size - _TAIL)
+        source.seek(start)
+        length = start - offset + source.read(offset + size - start).rfind(b"\n") + 1
+        source.seek(offset)
+        text = source.read(length)
+        if not text.endswith(b"\n") or text.count(b'"') % 2:  # no line end there, or it is part of a text
+            text = text[: _row_end(text)]
+        if text.lstrip(b"\r\n"):
+            return _without_blank_lines(text)
+        size *= 2
+    source.seek(offset)
+    return _without_blank_lines(source.read(end - offset))
+
+
+def _without_blank_lines(text: bytes) -> bytes:
+    """The rows up to the last that is not blank, if there is one."""
+    if text.endswith((b"\n\n", b"\n\r\n")) and (rows := text.rstrip(b"\r\n")):
+        return text[: text.index(b"\n", len(rows)) + 1]
+    return text
 
 
 def _header_line(source: io.BufferedReader) -> bytes:

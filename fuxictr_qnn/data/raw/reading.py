@@ -125,14 +125,16 @@ class _Csv:
             if verify:
                 self._check_shape(file, offset, text, schema)
             try:
-                frame = self._parse(text, schema).select(columns).collect()
+                frame = self._parse(text, schema, columns)
             except pl.exceptions.PolarsError as error:
                 raise self._explain(error, file, offset, row, text, schema, columns) from error
             yield Block(file, row, frame, offset)
             row += frame.height
 
-    def _parse(self, text: bytes, schema: pl.Schema) -> pl.LazyFrame:
-        return pl.scan_csv(text, separator=self._separator, has_header=False, schema=schema)
+    def _parse(self, text: bytes, schema: pl.Schema, columns: list[str]) -> pl.DataFrame:
+        at = [list(schema).index(name) for name in columns]
+        options = {"separator": self._separator, "has_header": False, "schema": schema}
+        return pl.read_csv(text, columns=at, **options).select(columns)
 
     def _check_shape(self, file: Path, offset: int, text: bytes, schema: pl.Schema) -> None:
         """Every row has as many fields as the header; polars fills up short ones and cuts off long ones.
@@ -167,7 +169,7 @@ class _Csv:
         except RequestError as ragged:
             return ragged
         try:
-            raw = self._parse(text, pl.Schema(dict.fromkeys(schema, pl.String))).select(columns).collect()
+            raw = self._parse(text, pl.Schema(dict.fromkeys(schema, pl.String)), columns)
         except pl.exceptions.PolarsError:
             raw = pl.DataFrame()
         problems = _wrong_cells(Block(file, row, raw, offset), schema)

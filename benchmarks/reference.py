@@ -1,8 +1,8 @@
 """QNN-alpha written down as the paper prints it: what the fast paths are measured against.
 
-Every operator of equations 8 to 11 is one operator of PyTorch: two full passes (embeddings included), the
-explicit (B, M, D) product, torch's batch norm and dropout, L2 through autograd, Adam and the clip of FuxiCTR's
-train_step. H > 1 lays heads out as the released code does.
+Every operator of equations 8 to 11 is one operator of PyTorch: two full passes (embeddings included),
+the explicit (B, M, D) product, torch's batch norm and dropout, L2 through autograd, Adam and the clip of
+FuxiCTR's train_step. H > 1 lays heads out as the released code does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.dropout(torch.relu(self.bn(self.linear(x))))
         h = h.view(len(x), self.heads, self.rows, -1)
-        by_head = x.view(len(x), self.fields, self.heads, -1).transpose(1, 2).reshape(len(x), self.heads, 1, -1)
+        by_head = x.view(len(x), self.fields, self.heads, -1).transpose(1, 2).flatten(2).unsqueeze(2)
         return x + (by_head * h).sum(dim=2).flatten(1)
 
 

@@ -1,15 +1,16 @@
 """The published experiments as work without data: their model, their vocabularies, random rows.
 
-Vocabulary sizes are the `expected` facts of the dataset's config; ids are uniform. (Real ids are skewed, which
-makes embedding lookups cheaper for both sides.)
+Vocabulary sizes are the `expected` facts of the dataset's config; ids are uniform. (Real ids are skewed,
+which makes embedding lookups cheaper for both sides.)
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from fuxictr.features import FeatureMap
@@ -21,6 +22,7 @@ from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.setup import build_model, replace_optimizer, seed_everything
 
 LABEL = "label"
+PLAIN = {"num_heads": 1, "batch_norm": False, "net_dropout": 0.1}
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ class Workload:
     @cached_property
     def experiment(self) -> Experiment:
         return load_experiment(self.expid, overrides=self.settings).experiment
+
+    def changed(self, *settings: str) -> Workload:
+        """The same with more settings."""
+        return replace(self, settings=(*self.settings, *settings))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The model's parameters, defaults filled in."""
+        return PLAIN | self.experiment.model_params
 
     @property
     def batch_size(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fuxictr_qnn.layers.dropout import keep_mask
+from fuxictr_qnn.layers.dropout import keep_mask, masked
 
 # Rows of the batch handled at a time on the CPU: the temporaries of a chunk stay in the cache.
 _CHUNK_ELEMENTS = 1 << 18
@@ -22,14 +22,6 @@ def _chunks(z: Tensor) -> range:
     per_row = max(1, z.shape[1:].numel())
     rows = z.shape[0] if z.device.type != "cpu" else _CHUNK_ELEMENTS // per_row
     return range(0, z.shape[0], max(1, rows))
-
-
-def _masked(values: Tensor, mask: Tensor, out: Tensor) -> None:
-    """out = values * mask. On the CPU by NumPy, which needs no float copy of a boolean mask."""
-    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
-        np.multiply(values.numpy(), mask.numpy(), out=out.numpy())
-    else:
-        torch.mul(values, mask, out=out)
 
 
 def _and_positive(mask: Tensor, values: Tensor) -> None:
@@ -65,7 +57,7 @@ class _PooledRows(torch.autograd.Function):
                 kept = mask[start : start + chunks.step]
                 if relu and dropout > 0:
                     _and_positive(kept, z_BMD)
-                _masked(z_BMD, kept, out=part)
+                masked(z_BMD, kept, out=part)
                 torch.sum(part, dim=1, out=s[start : start + chunks.step])
         if keep != 1.0:
             for s in sums:
@@ -90,10 +82,10 @@ class _PooledRows(torch.autograd.Function):
         for start in chunks:
             stop = start + chunks.step
             out = dz[start:stop]
-            _masked(scaled[0][start:stop].unsqueeze(1), masks[0][start:stop], out=out)
+            masked(scaled[0][start:stop].unsqueeze(1), masks[0][start:stop], out=out)
             for grad, mask in zip(scaled[1:], masks[1:], strict=True):
                 part = buffer[: out.shape[0]]
-                _masked(grad[start:stop].unsqueeze(1), mask[start:stop], out=part)
+                masked(grad[start:stop].unsqueeze(1), mask[start:stop], out=part)
                 out.add_(part)
         return dz, None, None, None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,34 @@ def keep_mask(shape: tuple[int, ...], keep: float, device: torch.device) -> tupl
     return torch.from_numpy(bits < threshold), threshold / _LANE
 
 
+def masked(values: Tensor, mask: Tensor, out: Tensor) -> None:
+    """out = values * mask. On the CPU by NumPy, which needs no float copy of a boolean mask."""
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        np.multiply(values.numpy(), mask.numpy(), out=out.numpy())
+    else:
+        torch.mul(values, mask, out=out)
+
+
+class _Dropped(torch.autograd.Function):
+    """x * mask / keep; one bit per element is kept for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor, keep: float) -> Tensor:
+        ctx.save_for_backward(mask)
+        ctx.keep = keep
+        return _scaled(x, mask, keep)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        return _scaled(grad, *ctx.saved_tensors, ctx.keep), None, None
+
+
+def _scaled(values: Tensor, mask: Tensor, keep: float) -> Tensor:
+    out = torch.empty_like(values)
+    masked(values, mask, out)
+    return out.div_(keep)
+
+
 class Dropout(nn.Dropout):
     """torch's dropout with the masks of `keep_mask`: in training y = x * mask / P(mask), else y = x.
 
@@ -39,5 +68,4 @@ class Dropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        mask, keep = keep_mask(tuple(x.shape), 1.0 - self.p, x.device)
-        return x * (mask.to(x.dtype) / keep)
+        return _Dropped.apply(x, *keep_mask(tuple(x.shape), 1.0 - self.p, x.device))

@@ -163,25 +163,32 @@ class KhatriRaoLayer(nn.Module):
         """The projection as (B, M, D), D head-major."""
         if not isinstance(self.linear, nn.Linear) or x.shape[0] < 2:
             return self._rows_first(self._projection(x, x_heads, count))
-        weight, bias = self._folded(x, count)
+        statistics = None
+        if self.bn is not None and self.training:
+            with torch.autocast(x.device.type, enabled=False):  # statistics stay in full precision
+                statistics = self._statistics(x, count)
+        weight, bias = self.row_weights(statistics)
+        return F.linear(x, weight, bias).view(x.shape[0], self.num_rows, self.input_dim)
+
+    def row_weights(self, statistics: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Weight (M*D, D) and bias (M*D,) of the rows, batch norm in them; output (m, j) is row m at j.
+
+        j counts head-major, as in `_split_heads`. Not for the layout `block` with several heads.
+
+        Args:
+            statistics: mean and variance of the projections, (M*D,); None: the running ones.
+        """
+        weight, bias = self.linear.weight, self.linear.bias
+        if self.bn is not None:
+            mean, var = statistics or (self.bn.running_mean, self.bn.running_var)
+            scale = self.bn.weight * torch.rsqrt(var + self.bn.eps)
+            weight = weight * scale.unsqueeze(1)
+            bias = torch.addcmul(self.bn.bias, scale, bias - mean)
         if self.num_heads > 1:  # the product's outputs in that order: the weights are smaller than the rows
             shape = (self.num_heads, self.num_rows, -1)
             weight = weight.view(*shape, self.input_dim).transpose(0, 1).reshape(-1, self.input_dim)
             bias = bias.view(shape).transpose(0, 1).reshape(-1)
-        return F.linear(x, weight, bias).view(x.shape[0], self.num_rows, self.input_dim)
-
-    def _folded(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the projection, batch norm in them."""
-        if self.bn is None:
-            return self.linear.weight, self.linear.bias
-        if self.training:
-            with torch.autocast(x.device.type, enabled=False):  # statistics stay in full precision
-                mean, var = self._statistics(x, count)
-        else:
-            mean, var = self.bn.running_mean, self.bn.running_var
-        scale = self.bn.weight * torch.rsqrt(var + self.bn.eps)
-        weight = self.linear.weight * scale.unsqueeze(1)
-        return weight, torch.addcmul(self.bn.bias, scale, self.linear.bias - mean)
+        return weight, bias
 
     def _statistics(self, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Mean and variance over the batch of W x + b, from those of x: W mean + b, diag(W Cov W^T)."""

@@ -8,6 +8,7 @@ from fuxictr.pytorch.models import BaseModel
 from torch import Tensor
 
 from fuxictr_qnn.models.requirements import require_no_item_table
+from fuxictr_qnn.models.scorer import Scorer
 from fuxictr_qnn.models.self_ensemble import SelfEnsemble
 
 
@@ -57,6 +58,10 @@ class RankModel(SelfEnsemble, BaseModel):
         if type(self).logit is RankModel.logit:
             raise NotImplementedError(f"{type(self).__name__} defines neither logit nor logits")
         return [self.logit(X) for _ in range(count)]
+
+    def scorer(self) -> Scorer | None:
+        """The model as it is now for scoring, in fewer operations; None: `forward` is as good."""
+        return None
 
     def predictions(self, inputs: dict[str, Tensor], count: int) -> list[Tensor]:
         return [self.output_activation(logit) for logit in self.logits(self.get_inputs(inputs), count)]

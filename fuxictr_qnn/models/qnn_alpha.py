@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fuxictr_qnn.layers.scoring import folded
 from fuxictr_qnn.models.quadratic import QuadraticModel
+from fuxictr_qnn.models.scorer import Scorer, pack
 
 
 class QNNalpha(QuadraticModel):
@@ -35,3 +37,11 @@ class QNNalpha(QuadraticModel):
     def logits(self, X: dict[str, Tensor], count: int) -> list[Tensor]:
         x = self.embedding_layer(X, flatten_emb=True)
         return [self.fc(out) for out in self.network.passes(x, count)]
+
+    def scorer(self) -> Scorer | None:
+        features = list(self.embedding_layer.embedding_layer.embedding_layers)
+        embedding = pack(self.embedding_layer, features)
+        if embedding is None or not self.fast:
+            return None
+        layers = [folded(layer) for layer in self.network.layers]
+        return Scorer(features, embedding, nn.Sequential(*layers, self.fc, self.output_activation))

@@ -47,6 +47,7 @@ class QuadraticModel(RankModel):
         **kwargs,
     ):
         super().__init__(feature_map, self_ensemble=self_ensemble, **kwargs)
+        self.fast = fast
         self.width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.network = QuadraticNetwork(

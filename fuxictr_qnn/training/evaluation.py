@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from fuxictr.pytorch.models import BaseModel
+from torch import Tensor
 
 from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.training.metrics import evaluate_metrics
 
 
@@ -29,12 +31,13 @@ def score(model: BaseModel, loader: Iterable, amp: str | None = None) -> Scores:
     predictions, labels, groups = [], [], []
     group_id = model.feature_map.group_id
     own_predict = type(model).predict is not BaseModel.predict
+    predict = _scoring(model)
     if own_predict:
         predictions.append(torch.as_tensor(model.predict(loader)).view(-1))
     for batch in loader:
         if not own_predict:
             with autocast(model, amp):
-                predictions.append(model.forward(batch)["y_pred"].view(-1))
+                predictions.append(predict(batch).view(-1))
         labels.append(model.get_labels(batch).view(-1))
         if group_id is not None:
             groups.append(torch.as_tensor(model.get_group_id(batch)).view(-1).cpu())
@@ -43,6 +46,12 @@ def score(model: BaseModel, loader: Iterable, amp: str | None = None) -> Scores:
         torch.cat(labels).cpu().double().numpy(),
         torch.cat(groups).numpy() if groups else None,
     )
+
+
+def _scoring(model: BaseModel) -> Callable[[dict[str, Tensor]], Tensor]:
+    """Batch -> predictions: by the model's scorer where it has one."""
+    scorer = model.scorer() if isinstance(model, RankModel) else None
+    return scorer or (lambda batch: model.forward(batch)["y_pred"])
 
 
 def evaluate(

@@ -1,0 +1,137 @@
+"""Two or more implementations measured in turn, each in a process of its own.
+
+A machine that is shared or warms up slows all sides alike when they take turns of a second; and a process of
+its own gives each side the allocator and the memory that it has in real use.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import re
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+Action = Callable[[], object]
+Make = Callable[[], Action]  # picklable: a function of a module, or a partial of one
+
+TURN_SECONDS = 1.0
+
+
+@dataclass
+class Measured:
+    """Seconds of each call, and what one call adds to the memory of its process at most."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def measure(sides: dict[str, Make], turns: int = 5, warm_up: int = 2) -> dict[str, Measured]:
+    """Each side's action in turns of about TURN_SECONDS, the sides one after another."""
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(_worker(make, warm_up)) for name, make in sides.items()}
+        found = {name: Measured(peak_bytes=worker.recv()) for name, worker in workers.items()}
+        for _ in range(turns):
+            for name, worker in workers.items():
+                worker.send(True)
+                found[name].seconds += worker.recv()
+    return found
+
+
+@contextmanager
+def _worker(make: Make, warm_up: int):
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(make, warm_up, theirs))
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.join()
+
+
+def _serve(make: Make, warm_up: int, connection) -> None:
+    action = make()
+    peak = 0
+    for _ in range(max(2, warm_up)):
+        peak = memory_of(action)  # of the last: the first makes what stays
+    connection.send(peak)
+    while True:
+        try:
+            connection.recv()
+        except EOFError:
+            return
+        seconds, started = [], time.perf_counter()
+        while not seconds or time.perf_counter() - started < TURN_SECONDS:
+            before = time.perf_counter()
+            action()
+            synchronise()
+            seconds.append(time.perf_counter() - before)
+        connection.send(seconds)
+
+
+def synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def memory_of(action: Action) -> int:
+    """Bytes that a call needs beyond what is held before it: of the GPU, else of the process (Linux only)."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        action()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    except OSError:
+        action()
+        return 0
+    before = _status("VmRSS")
+    action()
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(key: str) -> int:
+    return 1024 * int(re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+def hardware() -> str:
+    """One line that tells on what a table was measured."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    model = name[1] if name else "CPU"
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return (
+        f"{os.cpu_count()} cores, {model} ({vectors}), {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
+    )
+
+
+def matmul_rate(dtype: torch.dtype = torch.float32, size: int = 1536) -> float:
+    """Floating-point operations a second of a large matrix product: the best that this machine does."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(8):
+        started = time.perf_counter()
+        left @ right
+        synchronise()
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best

@@ -1,0 +1,108 @@
+"""A training step of QNN-alpha, side by side with the layer as it is printed (benchmarks/reference.py).
+
+    python -m benchmarks.train_step [--workload frappe ml1m criteo] [--amp] [--turns 5]
+
+Both sides have the same weights, take the same batches of the published size, and run what a user runs: ours the
+step of `fuxictr run`, the other plain PyTorch. `bound` is the time that the step's matrix products alone take at
+the rate of a large one on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+import torch
+
+from benchmarks.reference import QNNalphaReference
+from benchmarks.run_folders import markdown
+from benchmarks.sides import Action, hardware, matmul_rate, measure
+from benchmarks.workloads import LABEL, QNN_ALPHA, Workload
+from fuxictr_qnn.training.device import keep_freed_memory
+from fuxictr_qnn.training.step import TrainStep
+
+BATCHES = 4  # that a side takes in turn
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def ours(workload: Workload) -> Action:
+    """The step that `fuxictr run` makes."""
+    keep_freed_memory()
+    model = workload.model(gpu=0 if device().type == "cuda" else -1)
+    model.train()
+    step = TrainStep(model, workload.experiment.fit)
+    batches = [workload.batch(workload.batch_size, device(), seed) for seed in range(BATCHES)]
+    return lambda: (step([batches[0]]), batches.append(batches.pop(0)))
+
+
+def reference(workload: Workload, tuned: bool = False) -> Action:
+    """The step as the paper prints it; `tuned` with the allocator settings of `fuxictr run`."""
+    if tuned:
+        keep_freed_memory()
+    model = QNNalphaReference(list(workload.vocabularies.values()), workload.params).to(device())
+    model.load_from(workload.model())
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=workload.experiment.fit.learning_rate)
+    batches = [workload.batch(workload.batch_size, device(), seed) for seed in range(BATCHES)]
+    pairs = [(torch.stack([b[n] for n in workload.vocabularies], dim=1), b[LABEL][:, None]) for b in batches]
+    return lambda: (model.step(optimizer, *pairs[0]), pairs.append(pairs.pop(0)))
+
+
+def products(workload: Workload) -> float:
+    """Floating-point operations of the step's matrix products that no identity removes.
+
+    A layer's product is 2 B D (M D) forward and twice that backward. Both passes share the first layer's.
+    """
+    params = workload.params
+    width = params["embedding_dim"] * len(workload.vocabularies)
+    layers = 1 + 2 * (params["num_layers"] - 1)
+    return 3 * layers * 2 * workload.batch_size * width * params["num_row"] * width
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--workload", nargs="+", choices=QNN_ALPHA, default=list(QNN_ALPHA))
+    parser.add_argument("--amp", action="store_true", help="a third side: ours with bfloat16 products")
+    parser.add_argument("--turns", type=int, default=5)
+    args = parser.parse_args()
+    rows = []
+    for name in args.workload:
+        workload = QNN_ALPHA[name]
+        sides = {
+            "reference": partial(reference, workload),
+            "reference, same allocator": partial(reference, workload, tuned=True),
+            "ours": partial(ours, workload),
+        }
+        if args.amp:
+            sides["ours, bf16"] = partial(ours, workload.changed("amp=bf16"))
+        found = measure(sides, args.turns)
+        whole, bound = found["reference"], products(workload) / matmul_rate()
+        for side, measured in found.items():
+            rows.append(
+                [
+                    f"{workload.title}, {workload.batch_size:,} rows",
+                    side,
+                    f"{1e3 * measured.median:.1f}",
+                    f"{whole.median / measured.median:.2f}",
+                    f"{1e3 * bound:.1f}",
+                    f"{measured.peak_bytes / 2**20:.0f}",
+                    f"{measured.peak_bytes / max(whole.peak_bytes, 1):.2f}",
+                ]
+            )
+    header = [
+        "step",
+        "side",
+        "ms (median)",
+        "times faster",
+        "bound, ms",
+        "memory of a step, MiB",
+        "of reference",
+    ]
+    print(f"{hardware()}\n\n{markdown(header, rows)}")
+
+
+if __name__ == "__main__":
+    main()

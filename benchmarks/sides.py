@@ -10,7 +10,6 @@ import gc
 import multiprocessing
 import os
 import re
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -26,22 +25,27 @@ TURN_SECONDS = 1.0
 
 
 @dataclass
-class Measured:
-    """Seconds of each call, and what one call adds to the memory of its process at most."""
+class Times:
+    """Seconds of each call."""
 
     seconds: list[float] = field(default_factory=list)
-    peak_bytes: int = 0
+
+    def quantile(self, q: float) -> float:
+        ordered = sorted(self.seconds)
+        return ordered[min(int(q * len(ordered)), len(ordered) - 1)]
 
     @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        return self.quantile(0.5)
 
 
-def measure(sides: dict[str, Make], turns: int = 5, warm_up: int = 2) -> dict[str, Measured]:
+def measure(sides: dict[str, Make], turns: int = 5) -> dict[str, Times]:
     """Each side's action in turns of about TURN_SECONDS, the sides one after another."""
+    found = {name: Times() for name in sides}
     with ExitStack() as stack:
-        workers = {name: stack.enter_context(_worker(make, warm_up)) for name, make in sides.items()}
-        found = {name: Measured(peak_bytes=worker.recv()) for name, worker in workers.items()}
+        workers = {name: stack.enter_context(_process(_take_turns, make)) for name, make in sides.items()}
+        for worker in workers.values():
+            worker.recv()  # has warmed up
         for _ in range(turns):
             for name, worker in workers.items():
                 worker.send(True)
@@ -49,11 +53,17 @@ def measure(sides: dict[str, Make], turns: int = 5, warm_up: int = 2) -> dict[st
     return found
 
 
+def memory(make: Make) -> int:
+    """Bytes that a call of the action needs at most beyond what is held before it."""
+    with _process(_send_memory, make) as worker:
+        return worker.recv()
+
+
 @contextmanager
-def _worker(make: Make, warm_up: int):
+def _process(serve: Callable, make: Make):
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(make, warm_up, theirs))
+    process = context.Process(target=serve, args=(make, theirs))
     process.start()
     theirs.close()
     try:
@@ -63,12 +73,11 @@ def _worker(make: Make, warm_up: int):
         process.join()
 
 
-def _serve(make: Make, warm_up: int, connection) -> None:
+def _take_turns(make: Make, connection) -> None:
     action = make()
-    peak = 0
-    for _ in range(max(2, warm_up)):
-        peak = memory_of(action)  # of the last: the first makes what stays
-    connection.send(peak)
+    for _ in range(2):
+        action()
+    connection.send(True)
     while True:
         try:
             connection.recv()
@@ -83,12 +92,18 @@ def _serve(make: Make, warm_up: int, connection) -> None:
         connection.send(seconds)
 
 
+def _send_memory(make: Make, connection) -> None:
+    action = make()
+    action()  # makes what stays: gradients, the optimizer's state
+    connection.send(_memory_of(action))
+
+
 def synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def memory_of(action: Action) -> int:
+def _memory_of(action: Action) -> int:
     """Bytes that a call needs beyond what is held before it: of the GPU, else of the process (Linux only)."""
     gc.collect()
     if torch.cuda.is_available():

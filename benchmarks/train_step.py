@@ -2,9 +2,9 @@
 
     python -m benchmarks.train_step [--workload frappe ml1m criteo] [--amp] [--turns 5]
 
-Both sides have the same weights, take the same batches of the published size, and run what a user runs: ours the
-step of `fuxictr run`, the other plain PyTorch. `bound` is the time that the step's matrix products alone take at
-the rate of a large one on this machine.
+Both sides have the same weights, take the same batches of the published size, and run what a user runs:
+ours the step of `fuxictr run`, the other plain PyTorch. `bound` is the time that the step's matrix products
+alone take at the rate of a large one on this machine.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def ours(workload: Workload) -> Action:
-    """The step that `fuxictr run` makes."""
-    keep_freed_memory()
+def ours(workload: Workload, keep_freed: bool = True) -> Action:
+    """The step that `fuxictr run` makes, with its allocator settings unless told otherwise."""
+    if keep_freed:
+        keep_freed_memory()
     model = workload.model(gpu=0 if device().type == "cuda" else -1)
     model.train()
     step = TrainStep(model, workload.experiment.fit)
@@ -65,12 +66,11 @@ def products(workload: Workload) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--workload", nargs="+", choices=QNN_ALPHA, default=list(QNN_ALPHA))
-    parser.add_argument("--amp", action="store_true", help="a third side: ours with bfloat16 products")
+    parser.add_argument("--amp", action="store_true", help="a further side: ours with bfloat16 products")
     parser.add_argument("--turns", type=int, default=5)
     args = parser.parse_args()
-    rows = []
-    for name in args.workload:
-        workload = QNN_ALPHA[name]
+    rate, rows = matmul_rate(), []
+    for workload in (QNN_ALPHA[name] for name in args.workload):
         sides = {
             "reference": partial(reference, workload),
             "reference, same allocator": partial(reference, workload, tuned=True),
@@ -79,28 +79,17 @@ def main() -> None:
         if args.amp:
             sides["ours, bf16"] = partial(ours, workload.changed("amp=bf16"))
         found = measure(sides, args.turns)
-        whole, bound = found["reference"], products(workload) / matmul_rate()
-        for side, measured in found.items():
+        for side, times in found.items():
             rows.append(
                 [
                     f"{workload.title}, {workload.batch_size:,} rows",
                     side,
-                    f"{1e3 * measured.median:.1f}",
-                    f"{whole.median / measured.median:.2f}",
-                    f"{1e3 * bound:.1f}",
-                    f"{measured.peak_bytes / 2**20:.0f}",
-                    f"{measured.peak_bytes / max(whole.peak_bytes, 1):.2f}",
+                    f"{1e3 * times.median:.1f}",
+                    f"{found['reference'].median / times.median:.2f}",
+                    f"{1e3 * products(workload) / rate:.1f}",
                 ]
             )
-    header = [
-        "step",
-        "side",
-        "ms (median)",
-        "times faster",
-        "bound, ms",
-        "memory of a step, MiB",
-        "of reference",
-    ]
+    header = ["step", "side", "ms (median)", "times faster", "bound, ms"]
     print(f"{hardware()}\n\n{markdown(header, rows)}")
 
 

@@ -36,6 +36,9 @@ class RequestError(FuxictrError):
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
 
+    def __reduce__(self) -> tuple[type, tuple[list[str]]]:  # from one process to another
+        return type(self), (self.problems,)
+
 
 def do_all(actions: Iterable[Callable[[], Any]]) -> None:
     """Do every action; what goes wrong with one keeps no other from being done.

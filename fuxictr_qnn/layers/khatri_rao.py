@@ -199,11 +199,14 @@ class KhatriRaoLayer(nn.Module):
         cov = centred.t() @ centred / x.shape[0]
         mean = weight @ x_mean + self.linear.bias
         var = ((weight @ cov) * weight).sum(dim=1).clamp_min(0)
+        rows = x.shape[0]
+        if hasattr(self.bn, "over_workers"):  # x is one worker's share of the batch
+            mean, var, rows = self.bn.over_workers(mean, var, rows)
         before = self._running_statistics()
         with torch.no_grad():
             momentum = self.bn.momentum
             self.bn.running_mean.lerp_(mean.detach(), momentum)
-            self.bn.running_var.lerp_(var.detach() * (x.shape[0] / (x.shape[0] - 1)), momentum)
+            self.bn.running_var.lerp_(var.detach() * (rows / (rows - 1)), momentum)
             self.bn.num_batches_tracked.add_(1)
         self._move_again(before, count - 1)
         return mean, var

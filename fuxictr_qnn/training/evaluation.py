@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.training.distributed.workers import ALONE, Workers
 from fuxictr_qnn.training.metrics import evaluate_metrics
 
 
@@ -25,9 +26,15 @@ class Scores:
 
 
 @torch.no_grad()
-def score(model: BaseModel, loader: Iterable, amp: str | None = None) -> Scores:
-    """Run the model over a loader in evaluation mode; a model that overrides `predict` predicts so."""
+def score(
+    model: BaseModel, loader: Iterable, amp: str | None = None, workers: Workers = ALONE
+) -> Scores:
+    """Run the model over a loader in evaluation mode; a model that overrides `predict` predicts so.
+
+    Several workers score a part each; the first gets the scores of all.
+    """
     model.eval()
+    loader = workers.part(loader)
     predictions, labels, groups = [], [], []
     group_id = model.feature_map.group_id
     own_predict = type(model).predict is not BaseModel.predict
@@ -41,11 +48,18 @@ def score(model: BaseModel, loader: Iterable, amp: str | None = None) -> Scores:
         labels.append(model.get_labels(batch).view(-1))
         if group_id is not None:
             groups.append(torch.as_tensor(model.get_group_id(batch)).view(-1).cpu())
-    return Scores(
-        torch.cat(predictions).cpu().double().numpy(),
-        torch.cat(labels).cpu().double().numpy(),
-        torch.cat(groups).numpy() if groups else None,
+    return workers.join(
+        Scores(
+            _array(predictions).astype(np.float64),
+            _array(labels).astype(np.float64),
+            None if group_id is None else _array(groups),
+        )
     )
+
+
+def _array(parts: list[Tensor]) -> np.ndarray:
+    """The parts one after another; a worker may have none."""
+    return torch.cat(parts).cpu().numpy() if parts else np.empty(0)
 
 
 def _scoring(model: BaseModel) -> Callable[[dict[str, Tensor]], Tensor]:
@@ -55,17 +69,29 @@ def _scoring(model: BaseModel) -> Callable[[dict[str, Tensor]], Tensor]:
 
 
 def evaluate(
-    model: BaseModel, loader: Iterable, metrics: Sequence[str], amp: str | None = None
+    model: BaseModel,
+    loader: Iterable,
+    metrics: Sequence[str],
+    amp: str | None = None,
+    workers: Workers = ALONE,
 ) -> dict[str, float]:
-    """Metrics of the model over a loader; a model that overrides `evaluate` does it its own way.
+    """Metrics of the model over a loader, the same on all workers.
+
+    A model that overrides `evaluate` does it its own way, on the first worker.
 
     Raises:
         RunError: a prediction that is not finite.
         RequestError: a metric that these labels do not define.
     """
     if type(model).evaluate is not BaseModel.evaluate:
-        return {name: float(value) for name, value in model.evaluate(loader, metrics=list(metrics)).items()}
-    scores = score(model, loader, amp)
+        values = workers.first_does(lambda: model.evaluate(loader, metrics=list(metrics)))
+        return {name: float(value) for name, value in values.items()}
+    scores = score(model, loader, amp, workers)
+    return workers.first_does(lambda: _defined(scores, metrics))
+
+
+def _defined(scores: Scores, metrics: Sequence[str]) -> dict[str, float]:
+    """Metrics of scores; RequestError for one that these labels do not define."""
     values = metrics_of(scores, metrics)
     undefined = [name for name, value in values.items() if np.isnan(value)]
     if undefined:

@@ -19,6 +19,7 @@ from fuxictr.pytorch.models import BaseModel
 
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.training.averaging import make_average, weights_of
+from fuxictr_qnn.training.distributed.workers import ALONE, Workers
 from fuxictr_qnn.training.evaluation import evaluate
 from fuxictr_qnn.training.schedule import PlateauSchedule, Verdict
 from fuxictr_qnn.training.settings import FitSettings
@@ -59,6 +60,7 @@ class Fit:
         train: batches; with `set_epoch` and `batches(start)` a resumed run sees the same ones.
         valid: batches to evaluate on.
         hooks: called at steps, evaluations, improvements and checkpoints.
+        workers: that train it together, from the same batches.
     """
 
     model: BaseModel
@@ -66,13 +68,14 @@ class Fit:
     train: Any
     valid: Iterable
     hooks: Hooks = field(default_factory=Hooks)
+    workers: Workers = ALONE
 
     def __post_init__(self):
         self.position = Position()
         self.schedule = PlateauSchedule(self.settings)
         self.average = make_average(self.settings)
         self.losses = LossLog()
-        self.train_step = TrainStep(self.model, self.settings)
+        self.train_step = TrainStep(self.model, self.settings, self.workers)
         self.steps_per_epoch = len(self.train)
         self.eval_steps = self.settings.eval_steps or self.steps_per_epoch
 
@@ -131,7 +134,7 @@ class Fit:
         clock = time.perf_counter()
         train_loss = self.losses.take()
         with weights_of(self.model, self.average.at_evaluation(self.model)):
-            metrics = evaluate(self.model, self.valid, self._metric_names(), settings.amp)
+            metrics = evaluate(self.model, self.valid, self._metric_names(), settings.amp, self.workers)
             monitored = sum(metrics[name] * weight for name, weight in settings.monitor_weights.items())
             verdict = self.schedule.update(monitored)
             if verdict.best:
@@ -181,13 +184,15 @@ class Fit:
 
     def state(self) -> dict[str, Any]:
         """Weights, optimizer, schedule, averages, position and random states, as plain data."""
+        random, *of_others = self.workers.gather(_random_state())
         return {
             "model": self.model.state_dict(),
             "optimizer": self.model.optimizer.state_dict(),
             "schedule": self.schedule.state(),
             "average": self.average.state(),
             "position": dict(vars(self.position)),
-            "random": _random_state(),
+            "random": random,
+            "random_of_others": of_others,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -197,7 +202,9 @@ class Fit:
         self.schedule.load(state["schedule"])
         self.average.load(_to_device(state["average"], self.model.device))
         self.position = Position(**state["position"])
-        _restore_random_state(state["random"])
+        random = [state["random"], *state.get("random_of_others", [])]
+        if self.workers.rank < len(random):  # fewer: more workers go on than there were
+            _restore_random_state(random[self.workers.rank])
 
 
 def _to_device(state: Any, device: torch.device) -> Any:

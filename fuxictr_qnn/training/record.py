@@ -28,6 +28,7 @@ def run_record(
     rows: float,
     metrics: dict[str, dict[str, float]],
     buffer_bytes: int | None,
+    workers: int,
 ) -> dict[str, Any]:
     """Everything that metrics.json holds.
 
@@ -35,6 +36,7 @@ def run_record(
         rows: trained on, counted once an epoch.
         metrics: by split.
         buffer_bytes: of rows shuffled together where the data was streamed; None: it was in memory.
+        workers: how many trained it; memory and device are those of the first.
     """
     seconds = {
         "build": round(built.seconds, 3),
@@ -57,6 +59,7 @@ def run_record(
         "rows_per_second": round(rows / position.train_seconds) if position.train_seconds else None,
         "peak_memory_mb": round(peak_memory_mb(model.device), 1),
         "device": device_name(model.device),
+        "workers": workers,
         "buffer_bytes": buffer_bytes,
         "versions": versions(),
         "git_revision": git_revision(),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from fuxictr_qnn.data import (
 )
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
+from fuxictr_qnn.training.distributed.workers import ALONE, Workers
 from fuxictr_qnn.training.evaluation import evaluate, metrics_of, score
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.fit import Fit, Hooks, Position
@@ -57,6 +56,7 @@ def run_seed(
     resume: bool = False,
     force: bool = False,
     engine: Engine = "local",
+    workers: Workers = ALONE,
 ) -> RunResult:
     """Train and measure one experiment with one seed, or return the complete run that is there.
 
@@ -70,25 +70,33 @@ def run_seed(
         resume: go on with an incomplete run.
         force: start anew whatever is there.
         engine: what builds the data, if it is not built yet: "local" or "ray".
+        workers: that do it together; each of them calls this function with the same arguments.
 
     Raises:
         RequestError: the request or the data is wrong; nothing was changed.
         RunError: training failed; what was finished is kept.
     """
-    folder = RunFolder(Path(out), experiment, seed)
-    folder.check_writable()
-    check_metrics([*experiment.fit.metrics, *experiment.fit.monitor_weights])
-    gpu = choose_gpu(gpu)
-    keep_freed_memory()
-    folder.check_state(resume, force)
-    built = _open_data(experiment, places, engine)
-    if (complete := _complete_run(folder, built, force)) is not None:
-        return complete
-    _check_splits(experiment, built)
-    run = _prepare(experiment, seed, folder, built, gpu, zoo, force)
+    folder = workers.folder(RunFolder(Path(out), experiment, seed))
+
+    def begin() -> _Run | RunResult:
+        folder.check_writable()
+        check_metrics([*experiment.fit.metrics, *experiment.fit.monitor_weights])
+        index = choose_gpu(gpu)
+        keep_freed_memory()
+        folder.check_state(resume, force)
+        built = workers.first_then_all(lambda: _open_data(experiment, places, engine))
+        if (complete := _complete_run(folder, built, force)) is not None:
+            return complete
+        _check_splits(experiment, built)
+        return _prepare(experiment, seed, folder, built, index, zoo, force, workers)
+
+    run = workers.all_do(begin)
+    if isinstance(run, RunResult):
+        return run
+    workers.adopt(run.model, seed)
     try:
-        with folder.locked():
-            if (complete := _complete_run(folder, built, force)) is not None:  # finished by another process
+        with folder.locked():  # another process may have finished it meanwhile
+            if (complete := workers.all_do(lambda: _complete_run(folder, run.built, force))) is not None:
                 return complete
             metrics = _carry_out(run, force)
     except OSError as error:
@@ -134,6 +142,7 @@ class _Run:
     model: BaseModel
     loaders: dict[str, Loader]
     buffer_bytes: int | None
+    workers: Workers
 
 
 def _prepare(
@@ -144,6 +153,7 @@ def _prepare(
     gpu: int,
     zoo: Path | None,
     force: bool,
+    workers: Workers,
 ) -> _Run:
     """Model and batches. A run that goes on keeps to the way its batches began, or it would see others."""
     feature_map = load_feature_map(built.feature_map, experiment.dataset, experiment.features)
@@ -155,7 +165,9 @@ def _prepare(
     if folder.is_started and not force:
         buffer_bytes = folder.buffer_bytes
     else:
-        buffer_bytes = choose_buffer(feature_map, built.splits, fit.streaming, fit.memory_budget)
+        buffer_bytes = workers.first_does(
+            lambda: choose_buffer(feature_map, built.splits, fit.streaming, fit.memory_budget)
+        )
     loaders = open_loaders(
         feature_map,
         built.splits,
@@ -168,7 +180,7 @@ def _prepare(
     )
     for warning in loaders["train"].warnings:
         logger.warning(warning)
-    return _Run(experiment, seed, folder, built, model, loaders, buffer_bytes)
+    return _Run(experiment, seed, folder, built, model, loaders, buffer_bytes, workers)
 
 
 def _carry_out(run: _Run, force: bool) -> dict[str, Any]:
@@ -178,11 +190,19 @@ def _carry_out(run: _Run, force: bool) -> dict[str, Any]:
         folder.clear()
     folder.write_config(run.experiment, run.seed, run.built.fingerprint, run.buffer_bytes)
     folder.link_features(run.built.folder)
-    with _log_file(folder.path / "run.log"):
+    with folder.logged():
         position, rows = _train(run)
         metrics = _measure(run, position)
         record = run_record(
-            run.experiment, run.seed, run.model, run.built, position, rows, metrics, run.buffer_bytes
+            run.experiment,
+            run.seed,
+            run.model,
+            run.built,
+            position,
+            rows,
+            metrics,
+            run.buffer_bytes,
+            run.workers.size,
         )
         folder.complete(record)
         for split, values in metrics.items():
@@ -200,7 +220,7 @@ def _train(run: _Run) -> tuple[Position, float]:
         progress.evaluation(record)
 
     hooks = Hooks(progress.step, folder.save_weights, on_evaluation, folder.save_checkpoint)
-    fit = Fit(run.model, run.experiment.fit, train, run.loaders["valid"], hooks)
+    fit = Fit(run.model, run.experiment.fit, train, run.loaders["valid"], hooks, run.workers)
     if (state := folder.load_checkpoint()) is not None:
         fit.load(state)
         logger.info("resumed after evaluation %d, step %d", fit.position.evaluations, fit.position.step)
@@ -215,18 +235,20 @@ def _measure(run: _Run, position: Position) -> dict[str, dict[str, float]]:
     clock = time.perf_counter()
     settings = run.experiment.fit
     run.folder.load_weights(run.model)
-    metrics = {"valid": evaluate(run.model, run.loaders["valid"], settings.metrics, settings.amp)}
+    valid = evaluate(run.model, run.loaders["valid"], settings.metrics, settings.amp, run.workers)
+    metrics = {"valid": valid}
     if "test" in run.loaders:
-        metrics["test"] = _measure_test(run.model, run.loaders["test"], settings, run.folder)
+        metrics["test"] = _measure_test(run)
     position.evaluate_seconds += time.perf_counter() - clock
     return metrics
 
 
-def _measure_test(model: Any, loader: Loader, settings: Any, folder: RunFolder) -> dict[str, float]:
+def _measure_test(run: _Run) -> dict[str, float]:
     """The one look at the test split: its scores are kept, its metrics come from them."""
-    scores = score(model, loader, settings.amp)
-    folder.write_scores(scores)
-    metrics = metrics_of(scores, settings.metrics)
+    settings = run.experiment.fit
+    scores = score(run.model, run.loaders["test"], settings.amp, run.workers)
+    run.folder.write_scores(scores)
+    metrics = run.workers.first_does(lambda: metrics_of(scores, settings.metrics))
     undefined = [name for name, value in metrics.items() if math.isnan(value)]
     if undefined:
         logger.warning("%s is not defined on the test split: left out", ", ".join(undefined))
@@ -250,20 +272,3 @@ def _check_splits(experiment: Experiment, built: BuiltDataset) -> None:
             f"{name}: valid_data: all its labels are {next(iter(rates)):g}, so {', '.join(sorted(wanted))} "
             "is not defined: use data with both classes, or other metrics and monitor"
         )
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Everything that is logged, FuxiCTR's messages included, goes to the run's log as well."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-        handler.close()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -77,6 +78,22 @@ class RunFolder:
             if not held:
                 raise RunError(f"another process is writing '{self.path}'; wait for it or stop it")
             yield
+
+    @contextmanager
+    def logged(self):
+        """Everything that is logged, FuxiCTR's messages included, goes to run.log as well."""
+        handler = logging.FileHandler(self.path / "run.log")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        root = logging.getLogger()
+        level = root.level
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(level)
+            handler.close()
 
     @property
     def metrics(self) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.layers.weighting import TINY, weighted_loss
 from fuxictr_qnn.models.self_ensemble import ROW_WEIGHT, SelfEnsemble
+from fuxictr_qnn.training.distributed.workers import ALONE, Workers
 from fuxictr_qnn.training.evaluation import autocast
 from fuxictr_qnn.training.regularization import Regularizer
 from fuxictr_qnn.training.settings import FitSettings
@@ -33,8 +34,8 @@ class TrainStep:
     one that overrides compute_loss or regularization_loss keeps its own loss whole.
     """
 
-    def __init__(self, model: BaseModel, settings: FitSettings):
-        self.model, self.settings = model, settings
+    def __init__(self, model: BaseModel, settings: FitSettings, workers: Workers = ALONE):
+        self.model, self.settings, self.workers = model, settings, workers
         self.own_step = _overrides(model, "train_step")
         own_loss = _overrides(model, "compute_loss", "regularization_loss")
         self.regularizer = None if own_loss or self.own_step else Regularizer(model)
@@ -49,11 +50,14 @@ class TrainStep:
         total: Tensor | float = 0.0
         weights = [self._weights(batch) for batch in batches]
         whole = sum(weight.mean() for weight in weights).clamp(min=TINY) if self.weight_col else len(batches)
-        for batch, weight in zip(batches, weights, strict=True):
+        for batch in batches:
+            batch, part = self.workers.share(batch)
+            weight = self._weights(batch)
             loss = self._loss(batch, weight)
-            loss = (loss if weight is None else loss * weight.mean()) / whole
+            loss = (loss if weight is None else loss * weight.mean()) * part / whole
             loss.backward()
             total = total + loss.detach()
+        total = self.workers.sum_gradients(self.parameters, total)
         if self.regularizer is not None:
             total = total + self.regularizer.add_gradients()
         nn.utils.clip_grad_norm_(self.parameters, self.settings.max_gradient_norm)

@@ -57,14 +57,6 @@ class BatchNormOverWorkers(nn.BatchNorm1d):
 
     workers: WorkerGroup
 
-    @classmethod
-    def in_place_of(cls, norm: nn.BatchNorm1d, workers: WorkerGroup) -> BatchNormOverWorkers:
-        """The same parameters and buffers, for the same optimizer."""
-        new = cls.__new__(cls)
-        new.__dict__ = norm.__dict__
-        new.workers = workers
-        return new
-
     def over_workers(self, mean: Tensor, var: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and (biased) variance of this worker's rows -> of all rows, and how many those are."""
         return _WholeBatch.apply(mean, var, float(rows * self.workers.present))
@@ -97,11 +89,8 @@ class BatchNormOverWorkers(nn.BatchNorm1d):
 
 
 def norm_over_workers(model: nn.Module, workers: WorkerGroup) -> None:
-    """Put a BatchNormOverWorkers in the place of every nn.BatchNorm1d."""
-    made: dict[nn.Module, nn.Module] = {}  # one that stands in two places stays one
-    for module in list(model.modules()):
-        for name, child in module._modules.items():
-            if type(child) is nn.BatchNorm1d:
-                if child not in made:
-                    made[child] = BatchNormOverWorkers.in_place_of(child, workers)
-                module._modules[name] = made[child]
+    """Make every nn.BatchNorm1d of the model a BatchNormOverWorkers, with the parameters it has."""
+    for module in model.modules():
+        if type(module) is nn.BatchNorm1d:
+            module.__class__ = BatchNormOverWorkers
+            module.workers = workers

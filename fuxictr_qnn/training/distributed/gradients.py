@@ -21,7 +21,8 @@ def sum_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
     for number in absent:
         parameters[number].grad = torch.zeros_like(parameters[number])
     given = loss.new_ones(len(parameters))
-    given[absent] = 0
+    if absent:
+        given[absent] = 0
     gradients = [parameter.grad for parameter in parameters]
     large = [gradient for gradient in gradients if gradient.numel() >= _LARGE and gradient.is_contiguous()]
     in_place = {id(gradient) for gradient in large}

@@ -73,6 +73,7 @@ class WorkerGroup(Workers):
 
     def join(self, scores: Scores) -> Scores:
         parts = self.gather(scores)
+        parts = [part for part in parts if len(part.y_true)] or parts
         return Scores(
             np.concatenate([part.y_pred for part in parts]),
             np.concatenate([part.y_true for part in parts]),

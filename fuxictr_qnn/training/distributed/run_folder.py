@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,10 +30,16 @@ class SharedRunFolder:
             return lambda *args: self._workers.first_does(lambda: getattr(self._folder, name)(*args))
         return self._workers.first_does(lambda: getattr(self._folder, name))
 
+    def locked(self) -> AbstractContextManager[None]:
+        return self._of_the_first(self._folder.locked)
+
+    def logged(self) -> AbstractContextManager[None]:
+        return self._of_the_first(self._folder.logged)
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def _of_the_first(self, context: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
         with ExitStack() as stack:
-            self._workers.first_does(lambda: stack.enter_context(self._folder.locked()))
+            self._workers.first_does(lambda: stack.enter_context(context()))
             yield
 
     def load_weights(self, model: torch.nn.Module) -> None:

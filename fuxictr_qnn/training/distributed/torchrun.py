@@ -1,0 +1,93 @@
+"""torchrun's workers on this machine, and those that torchrun itself has started."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from fuxictr_qnn.errors import FuxictrError, RunError
+
+if TYPE_CHECKING:  # all of torch and FuxiCTR, which a refused request need not wait for
+    from fuxictr_qnn.training.distributed.worker import Call
+    from fuxictr_qnn.training.run import RunResult
+
+RESTARTS = 3  # how often workers are started anew after one was lost
+_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def rank() -> int | None:
+    """Of this process among the workers that torchrun started; None if it is not one of them."""
+    return int(os.environ["RANK"]) if all(name in os.environ for name in _VARIABLES) else None
+
+
+def was_restarted() -> bool:
+    """Whether torchrun had to start its workers anew."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def as_worker(calls: Sequence[Call], gpu: int | None) -> list[RunResult]:
+    """Do the runs as one of the workers that torchrun started."""
+    from fuxictr_qnn.training.distributed.worker import carry_out, connected, outcome
+
+    with connected(gpu) as (workers, own_gpu):
+        found = outcome(lambda: carry_out(calls, workers, own_gpu, was_restarted()))
+    return _result(found)
+
+
+def launch(
+    calls: Sequence[Call],
+    workers: int,
+    gpu: int | None,
+    output: Callable[[], AbstractContextManager[Any]],
+) -> list[RunResult]:
+    """Do the runs on `workers` processes of this machine, which torchrun's agent starts and watches.
+
+    Args:
+        output: shows what the first worker logs; has to be importable by name.
+
+    Raises:
+        RequestError, RunError: as the runs do.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from fuxictr_qnn.training.distributed.worker import have_gpus
+
+    have_gpus(gpu, workers)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=workers,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=RESTARTS,
+    )
+    try:
+        found = elastic_launch(config, _work)(list(calls), gpu, output)[0]
+    except ChildFailedError as error:
+        raise RunError(f"training failed on {workers} workers: {error.get_first_failure()[1].message}") from error
+    return _result(found)
+
+
+def _result(found: list[RunResult] | FuxictrError) -> list[RunResult]:
+    if isinstance(found, FuxictrError):
+        raise found
+    return found
+
+
+def _work(
+    calls: Sequence[Call], gpu: int | None, output: Callable[[], AbstractContextManager[Any]]
+) -> list[RunResult] | FuxictrError | None:
+    """One worker, in a process of its own."""
+    import torch
+
+    from fuxictr_qnn.training.distributed.worker import carry_out, connected, outcome
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
+    with output() if rank() == 0 else nullcontext(), connected(gpu) as (workers, own_gpu):
+        found = outcome(lambda: carry_out(calls, workers, own_gpu, was_restarted()))
+        return found if workers.is_first else None

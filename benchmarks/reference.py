@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from fuxictr.pytorch.layers import FeatureEmbedding
 from fuxictr.pytorch.models import BaseModel
 from torch import Tensor, nn
 
@@ -82,3 +83,45 @@ class QNNalphaReference(nn.Module):
             if theirs.bn is not None:
                 mine.bn.load_state_dict(theirs.bn.state_dict())
         self.fc.load_state_dict(model.fc.state_dict())
+
+
+class PlainQNNalpha(BaseModel):
+    """QNNalphaReference as a FuxiCTR model, for FuxiCTR's own fit and loader.
+
+    Args:
+        feature_map: FuxiCTR's; the rest as in the model zoo's configs.
+    """
+
+    def __init__(self, feature_map, learning_rate=1e-3, embedding_dim=16, **params):
+        super().__init__(feature_map, model_id="PlainQNNalpha", **params)
+        rate, fields = params["net_dropout"], feature_map.num_fields
+        width = fields * embedding_dim
+        self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
+        self.layers = nn.ModuleList(
+            Layer(width, params["num_row"], params["num_heads"], fields, params["batch_norm"], rate)
+            for _ in range(params["num_layers"])
+        )
+        self.dropout = nn.Dropout(rate)
+        self.fc = nn.Linear(width, 1)
+        self.compile("adam", "binary_crossentropy", learning_rate)
+        self.reset_parameters()
+        self.model_to_device()
+
+    def forward(self, inputs):
+        X = self.get_inputs(inputs)
+        if not self.training:
+            return {"y_pred": self.once(X)}
+        p1, p2 = self.once(X), self.once(X)
+        return {"y_pred": (p1 + p2) / 2, "p1": p1, "p2": p2}
+
+    def once(self, X) -> Tensor:
+        """One full pass, embeddings included."""
+        x = self.embedding_layer(X, flatten_emb=True)
+        for layer in self.layers:
+            x = self.dropout(layer(x))
+        return self.output_activation(self.fc(x))
+
+    def add_loss(self, return_dict, y_true):
+        mean, bce = return_dict["y_pred"], F.binary_cross_entropy
+        consistency = sum(bce(return_dict[name], mean.detach()) for name in ("p1", "p2"))
+        return bce(mean, y_true) + consistency

@@ -72,13 +72,15 @@ class Workload:
         found.set_column_index()
         return found
 
-    def model(self, gpu: int = -1, seed: int = 1, **params: object) -> BaseModel:
+    def model(
+        self, gpu: int = -1, seed: int = 1, feature_map: FeatureMap | None = None, **params: object
+    ) -> BaseModel:
         """The experiment's model with its optimizer; `params` replace constructor arguments."""
         experiment = self.experiment.model_copy(
             update={"model_params": {**self.experiment.model_params, **params}}
         )
         seed_everything(seed)
-        model = build_model(experiment, self.feature_map(), gpu, Path("unused"))
+        model = build_model(experiment, feature_map or self.feature_map(), gpu, Path("unused"))
         replace_optimizer(model, experiment.fit)
         return model
 

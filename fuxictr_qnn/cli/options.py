@@ -85,11 +85,48 @@ def check_gpu(gpu: int | None) -> None:
         choose_gpu(gpu)
 
 
-def check_ray() -> None:
-    """RequestError unless Ray, which --engine ray needs, is installed."""
+def add_distributed_options(parser: argparse.ArgumentParser) -> None:
+    """--distributed and --workers."""
+    parser.add_argument(
+        "--distributed",
+        choices=["ray", "torchrun"],
+        help="train on several workers, which share every batch: those of Ray Train (the cluster at "
+        "$RAY_ADDRESS, else this machine), or of torchrun on this machine",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="how many; each takes a GPU where there are any"
+    )
+
+
+def distributed_problems(args: argparse.Namespace) -> list[str]:
+    """What is wrong with --distributed, --workers and --gpu together; under torchrun, its number counts."""
+    from fuxictr_qnn.training.distributed import torchrun
+
+    under_torchrun = torchrun.rank() is not None
+    problems = []
+    if args.workers is not None and args.workers < 1:
+        problems.append(f"--workers {args.workers}: expected a number of at least 1")
+    if under_torchrun and (args.distributed or args.workers is not None):
+        problems.append("torchrun has started the workers already: leave out --distributed and --workers")
+    elif args.workers is not None and args.distributed is None:
+        problems.append(
+            "--workers needs --distributed ray or --distributed torchrun, which say how to start them"
+        )
+    elif args.distributed and args.workers is None:
+        problems.append(f"--distributed {args.distributed} needs --workers N, the number of workers")
+    if (under_torchrun or args.distributed) and args.gpu is not None and args.gpu >= 0:
+        problems.append(
+            f"--gpu {args.gpu} names one GPU, but each worker takes one of its own: leave it out, or train "
+            "on CPUs by --gpu -1"
+        )
+    return problems
+
+
+def check_ray(option: str) -> None:
+    """RequestError unless Ray, which `option` needs, is installed."""
     from fuxictr_qnn.data.building.ray import require_ray
 
-    require_ray()
+    require_ray(option)
 
 
 def check_writable(folder: Path, option: str) -> None:

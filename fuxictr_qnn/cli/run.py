@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fuxictr_qnn.cli.log import log_to_stdout
-from fuxictr_qnn.cli.options import add_config_options, add_data_options, check_gpu, check_ray, check_writable
+from fuxictr_qnn.cli.options import (
+    add_config_options,
+    add_data_options,
+    add_distributed_options,
+    check_gpu,
+    check_ray,
+    check_writable,
+    distributed_problems,
+)
 from fuxictr_qnn.cli.tables import plain_console, results_table
 from fuxictr_qnn.config import DEFAULT_EXPID, EXPECTED_SEED, SEEDS, Loaded, load_experiment
 from fuxictr_qnn.errors import RequestError
-
-if TYPE_CHECKING:  # importing torch and FuxiCTR takes seconds, and --help needs neither
-    from fuxictr_qnn.training import RunResult
+from fuxictr_qnn.training.distributed.checks import check_workers
+from fuxictr_qnn.training.distributed.torchrun import first_speaks, rank, world_size
 
 HELP = "train and score one or more experiments"
 
@@ -50,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="run folders (default: ./runs)"
     )
+    add_distributed_options(parser)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue an interrupted run")
     again.add_argument("--force", action="store_true", help="run again even where a run is complete")
@@ -58,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run every (experiment, seed) that the arguments name, then print one table over them."""
+    with first_speaks():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     loaded = _checked(args)
     console = plain_console()
     for note in dict.fromkeys(note for item in loaded for note in item.notes):
@@ -68,8 +81,15 @@ def main(args: argparse.Namespace) -> int:
         for item in loaded:
             show(console, item, seeds_of(item, args), args)
         return 0
-    with log_to_stdout():
-        results = [result for item in loaded for result in _run_seeds(item, args)]
+    from fuxictr_qnn.training.distributed.launch import do_runs
+
+    results = do_runs(
+        [call for item in loaded for call in _calls(item, args)],
+        gpu=args.gpu,
+        distributed=args.distributed,
+        workers=args.workers,
+        output=log_to_stdout,
+    )
     best = _best_possible(loaded)
     console.print(results_table([result.metrics for result in results], best))
     for result in results:
@@ -77,23 +97,22 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_seeds(item: Loaded, args: argparse.Namespace) -> Iterator[RunResult]:
+def _calls(item: Loaded, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What to call `run_seed` with, for each seed."""
     from fuxictr_qnn.data import Places
-    from fuxictr_qnn.training import run_seed
 
     places = Places(data_root=args.data_root, build_dir=args.build_dir, config_dir=item.config_dir)
     for seed in seeds_of(item, args):
-        yield run_seed(
-            item.experiment,
-            seed,
-            places=places,
-            out=args.out,
-            gpu=args.gpu,
-            zoo=args.zoo,
-            resume=args.resume,
-            force=args.force,
-            engine=args.engine,
-        )
+        yield {
+            "experiment": item.experiment,
+            "seed": seed,
+            "places": places,
+            "out": args.out,
+            "zoo": args.zoo,
+            "resume": args.resume,
+            "force": args.force,
+            "engine": args.engine,
+        }
 
 
 def seeds_of(item: Loaded, args: argparse.Namespace) -> list[int]:
@@ -122,11 +141,17 @@ def _checked(args: argparse.Namespace) -> list[Loaded]:
     attempt(check_writable, args.out, "--out")
     attempt(check_gpu, args.gpu)
     if args.engine == "ray":
-        attempt(check_ray)
+        attempt(check_ray, "--engine ray")
+    if args.distributed == "ray":
+        attempt(check_ray, "--distributed ray")
+    problems += distributed_problems(args)
     loaded = [attempt(load_experiment, expid, args.config, overrides, args.zoo) for expid in expids]
     last = max((item.seed + (args.seeds or 1) - 1 for item in loaded if item), default=0)
     if last not in SEEDS:
         problems.append(f"--seeds {args.seeds}: the last would be {last}; expected {EXPECTED_SEED}")
+    workers = args.workers if rank() is None else world_size()
+    if workers and not problems:
+        attempt(check_workers, [item.experiment for item in loaded], workers, args.zoo)
     if problems:
         raise RequestError(dict.fromkeys(problems))
     return loaded

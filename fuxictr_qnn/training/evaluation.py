@@ -26,9 +26,7 @@ class Scores:
 
 
 @torch.no_grad()
-def score(
-    model: BaseModel, loader: Iterable, amp: str | None = None, workers: Workers = ALONE
-) -> Scores:
+def score(model: BaseModel, loader: Iterable, amp: str | None = None, workers: Workers = ALONE) -> Scores:
     """Run the model over a loader in evaluation mode; a model that overrides `predict` predicts so.
 
     Several workers score a part each; the first gets the scores of all.

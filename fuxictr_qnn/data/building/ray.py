@@ -41,14 +41,14 @@ from fuxictr_qnn.errors import RequestError, RunError
 _WORKERS_STAY = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
 
 
-def require_ray() -> None:
-    """Refuse where Ray is not installed.
+def require_ray(option: str = "--engine ray") -> None:
+    """Refuse where Ray, which `option` needs, is not installed.
 
     Raises:
         RequestError: with the command that installs it.
     """
     if importlib.util.find_spec("ray") is None:
-        raise RequestError("--engine ray: Ray is not installed: pip install 'fuxictr-qnn[ray]'")
+        raise RequestError(f"{option}: Ray is not installed: pip install 'fuxictr-qnn[ray]'")
 
 
 def encode_with_ray(

@@ -122,7 +122,9 @@ class WorkerGroup(Workers):
         if not self.is_first:
             return SaidByTheFirst(exit_code)
         problems = [f"worker {rank}: {problem}" for problem in problems]
-        return RequestError(problems) if exit_code == RequestError.exit_code else RunError("\n".join(problems))
+        if exit_code == RequestError.exit_code:
+            return RequestError(problems)
+        return RunError("\n".join(problems))
 
 
 def _described(error: Exception | None) -> tuple[int, list[str]] | None:

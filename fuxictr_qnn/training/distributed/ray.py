@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import tempfile
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("fuxictr_qnn")
 
 _LOOK_EVERY = 0.2  # seconds between looks at what the first worker logged
-
-
-def require_ray_train() -> None:
-    """Refuse where Ray is not installed.
-
-    Raises:
-        RequestError: with the command that installs it.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise RequestError("--distributed ray: Ray is not installed: pip install 'fuxictr-qnn[ray]'")
 
 
 class _Post:

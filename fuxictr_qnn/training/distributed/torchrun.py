@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from fuxictr_qnn.errors import FuxictrError, RunError
+from fuxictr_qnn.errors import FuxictrError, RequestError, RunError
 
 if TYPE_CHECKING:  # all of torch and FuxiCTR, which a refused request need not wait for
     from fuxictr_qnn.training.distributed.worker import Call
@@ -21,6 +21,24 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_AD
 def rank() -> int | None:
     """Of this process among the workers that torchrun started; None if it is not one of them."""
     return int(os.environ["RANK"]) if all(name in os.environ for name in _VARIABLES) else None
+
+
+def world_size() -> int:
+    """How many workers torchrun started."""
+    return int(os.environ["WORLD_SIZE"])
+
+
+@contextmanager
+def first_speaks() -> Iterator[None]:
+    """Of torchrun's workers, only the first prints what all would: results, and why a request is refused."""
+    if not rank():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        try:
+            yield
+        except RequestError as error:
+            raise SystemExit(error.exit_code) from None
 
 
 def was_restarted() -> bool:
@@ -69,7 +87,8 @@ def launch(
     try:
         found = elastic_launch(config, _work)(list(calls), gpu, output)[0]
     except ChildFailedError as error:
-        raise RunError(f"training failed on {workers} workers: {error.get_first_failure()[1].message}") from error
+        message = error.get_first_failure()[1].message
+        raise RunError(f"training failed on {workers} workers: {message}") from error
     return _result(found)
 
 

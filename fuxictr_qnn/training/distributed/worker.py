@@ -46,7 +46,7 @@ def have_gpus(gpu: int | None, workers: int) -> bool:
     count = 0 if gpu == -1 or not torch.cuda.is_available() else torch.cuda.device_count()
     if 0 < count < workers:
         raise RequestError(
-            f"{workers} workers, but {count} GPUs: ask for as many workers as there are GPUs, or train on CPUs "
+            f"{workers} workers, but {count} GPUs: start as many workers as there are GPUs, or train on CPUs "
             "by --gpu -1"
         )
     return count > 0
@@ -84,5 +84,5 @@ def outcome(action: Callable[[], list[RunResult]]) -> list[RunResult] | FuxictrE
         is_first = dist.get_rank() == 0
         common = is_first or isinstance(error, RunError)
         if isinstance(error.__cause__, RuntimeError) or not common:
-            raise
+            raise RunError(f"worker {dist.get_rank()}: {error}") from error
         return error if is_first else SaidByTheFirst(error.exit_code)

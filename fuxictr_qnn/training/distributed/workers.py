@@ -34,7 +34,7 @@ class Workers:
     # Training
 
     def adopt(self, model: nn.Module, seed: int) -> None:
-        """Give all workers the same weights, dropout masks of their own, and batch norm over whole batches."""
+        """Same weights on all workers, dropout masks of each one's own, batch norm over whole batches."""
 
     def share(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
         """This worker's rows of a batch, and what part of the batch they are."""

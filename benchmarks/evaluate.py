@@ -1,0 +1,83 @@
+"""Evaluation: a split scored and measured, and gAUC over many groups, beside FuxiCTR.
+
+    python -m benchmarks.evaluate --data-root DIR [--dataset frappe ml1m] [--turns 3]
+    python -m benchmarks.evaluate --gauc-rows 500000 --gauc-groups 50000
+
+The first scores the validation split with a QNN-alpha and takes AUC and logloss: ours as `fuxictr run` does,
+the other by BaseModel.evaluate on RankDataLoader with the layer as it is printed. The second is gAUC alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.epoch import DATASETS, built, fuxictr_model, our_model
+from benchmarks.run_folders import markdown
+from benchmarks.sides import Action, hardware, measure
+from benchmarks.workloads import QNN_ALPHA, Workload
+from fuxictr_qnn.data import Places
+from fuxictr_qnn.training.evaluation import evaluate
+from fuxictr_qnn.training.metrics import evaluate_metrics
+
+METRICS = ["AUC", "logloss"]
+
+
+def ours(workload: Workload, places: Places) -> Action:
+    model, loaders = our_model(workload, places)
+    return lambda: evaluate(model, loaders["valid"], METRICS)
+
+
+def fuxictr(workload: Workload, places: Places) -> Action:
+    model, _, valid = fuxictr_model(workload, places)
+    return lambda: model.evaluate(valid, metrics=METRICS)
+
+
+def scores(rows: int, groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, rows).astype(float)
+    return label, rng.random(rows), rng.integers(0, groups, rows)
+
+
+def our_gauc(rows: int, groups: int) -> Action:
+    label, score, group = scores(rows, groups)
+    return lambda: evaluate_metrics(label, score, ["gAUC"], group)
+
+
+def fuxictr_gauc(rows: int, groups: int) -> Action:
+    from fuxictr.metrics import evaluate_metrics as theirs
+
+    label, score, group = scores(rows, groups)
+    return lambda: theirs(label, score, ["gAUC"], group)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data-root", type=Path, default=Path("data"))
+    parser.add_argument("--build-dir", type=Path, default=Path("builds"))
+    parser.add_argument("--dataset", nargs="*", choices=DATASETS, default=[])
+    parser.add_argument("--gauc-rows", type=int, default=500_000)
+    parser.add_argument("--gauc-groups", type=int, default=50_000)
+    parser.add_argument("--turns", type=int, default=3)
+    args = parser.parse_args()
+    places = Places(data_root=args.data_root, build_dir=args.build_dir)
+    size = (args.gauc_rows, args.gauc_groups)
+    name = f"gAUC, {size[0]:,} rows in {size[1]:,} groups"
+    pairs = {name: {"FuxiCTR": partial(fuxictr_gauc, *size), "ours": partial(our_gauc, *size)}}
+    for workload in (QNN_ALPHA[name] for name in args.dataset):
+        built(workload, places)
+        sides = {"FuxiCTR": partial(fuxictr, workload, places), "ours": partial(ours, workload, places)}
+        pairs[f"validation split, {workload.title}"] = sides
+    rows = []
+    for title, sides in pairs.items():
+        found = {name: times.median for name, times in measure(sides, args.turns).items()}
+        ratio = f"{found['FuxiCTR'] / found['ours']:.1f}"
+        rows.append([title, f"{found['FuxiCTR']:.3f}", f"{found['ours']:.3f}", ratio])
+    print(f"{hardware()}\n\n{markdown(['evaluation', 'FuxiCTR, s', 'ours, s', 'times faster'], rows)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ lint: .venv/test
 	$(BIN)/ruff format --check .
 
 bench: .venv/demo
-	$(BIN)/python benchmarks/build.py
+	$(BIN)/python -m benchmarks.all
 
 wheel: .venv/demo
 	rm -rf build

@@ -33,11 +33,13 @@ class Workload:
         title: for tables.
         expid: of the model zoo.
         settings: KEY=VALUE texts over it.
+        fields: so many of 1,000 ids each, instead of the dataset's.
     """
 
     title: str
     expid: str
     settings: tuple[str, ...] = ()
+    fields: int | None = None
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -58,6 +60,8 @@ class Workload:
 
     @property
     def vocabularies(self) -> dict[str, int]:
+        if self.fields:
+            return {f"field_{number}": 1000 for number in range(self.fields)}
         return self.experiment.dataset.expected.vocabulary
 
     def feature_map(self) -> FeatureMap:

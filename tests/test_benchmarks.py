@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import decision_surfaces
 from benchmarks.histories import Scored, differences
 from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
+from benchmarks.reference import QNNalphaReference
+from benchmarks.workloads import LABEL, Workload
 from fuxictr_qnn.training.metrics import gauc
+from fuxictr_qnn.training.step import TrainStep
 
 
 def test_decision_surfaces_draws_its_picture_and_its_table(tmp_path, capsys):
@@ -62,3 +66,23 @@ def test_the_papers_count_of_formats_better_without_post_activation():
     text = sign_test([PUBLISHED[name] for name in PAPER], "Criteo")
     assert "of 25 formats 16 are better without post-activation, 7 worse, 2 equal" in text
     assert "p = 0.093" in text
+
+
+@pytest.mark.parametrize("expid, settings", [("QNNalpha_ml1m", ()), ("QNNalpha_frappe", ("num_row=3",))])
+def test_the_reference_computes_what_our_step_computes(expid, settings):
+    """Without dropout: the loss, and the weights after a step."""
+    workload = Workload("", expid, (*settings, "net_dropout=0", "learning_rate=0.01"), fields=6)
+    model = workload.model()
+    reference = QNNalphaReference(list(workload.vocabularies.values()), workload.params)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    reference.load_from(model)
+    batch = workload.batch(300, torch.device("cpu"))
+    ids = torch.stack([batch[name] for name in workload.vocabularies], dim=1)
+    model.train()
+    loss = TrainStep(model, workload.experiment.fit)([batch])
+    optimizer = torch.optim.Adam(reference.parameters(), lr=0.01)
+    assert reference.step(optimizer, ids, batch[LABEL][:, None]) == pytest.approx(loss.item(), rel=1e-5)
+    model.eval(), reference.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(reference(ids), model(batch)["y_pred"], rtol=1e-3, atol=1e-5)

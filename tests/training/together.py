@@ -20,7 +20,7 @@ from torch import nn
 from fuxictr_qnn.data import Places
 from fuxictr_qnn.errors import FuxictrError, RequestError, RunError
 from fuxictr_qnn.models import DIN, DNN, QIN, QNNalpha
-from fuxictr_qnn.training.distributed import gradients
+from fuxictr_qnn.training.distributed import gradients, group, sharing
 from fuxictr_qnn.training.distributed.group import WorkerGroup
 from fuxictr_qnn.training.distributed.worker import outcome
 from fuxictr_qnn.training.distributed.workers import ALONE, Workers
@@ -38,9 +38,10 @@ MODELS = {
     "plain": (QNNalpha, {"num_layers": 2, "batch_norm": True, "net_dropout": 0.0, "fast": False}),
     "mlp": (DNN, {"hidden_units": [6, 5], "batch_norm": True, "embedding_regularizer": 0.01}),
     "history": (QIN, {"num_layers": 2, "num_row": 2, "net_dropout": 0.0, "self_ensemble": True}),
+    "without": (DNN, {"hidden_units": [6]}),
     "dice": (DIN, {"batch_norm": True, "dnn_hidden_units": [6], "attention_hidden_activations": "Dice"}),
 }
-SIZES = {"even": [32], "uneven": [33, 7], "fewer rows than workers": [9, 1]}  # of the batches of a step
+SIZES = {"even": [32], "uneven": [33, 7]}  # of the batches of a step
 STEP = FitSettings(learning_rate=1e-2, max_gradient_norm=1e9)
 
 
@@ -61,8 +62,12 @@ class Unused(DNN):
 def make(name: str, weight_col: str | None = None, settings: FitSettings = STEP) -> Any:
     """A model in float64."""
     cls, options = MODELS[name]
-    reads_items = cls in (QIN, DIN)
-    feature_map = make_item_feature_map(dim=4) if reads_items else make_feature_map({"a": 9, "b": 7}, dim=4)
+    if cls in (QIN, DIN):
+        feature_map = make_item_feature_map(dim=4)
+        for features in (feature_map.features, feature_map.item_table):
+            del features["item_vector"]  # FuxiCTR makes it float32
+    else:
+        feature_map = make_feature_map({"a": 9, "b": 7}, dim=4)
     feature_map.weight_col = weight_col
     torch.manual_seed(5)
     model = cls(feature_map, embedding_dim=4, learning_rate=settings.learning_rate, **options, **BASE)
@@ -79,7 +84,7 @@ def in_float64(model: Any, settings: FitSettings) -> Any:
 def batches_of(model: Any, sizes: list[int]) -> list[dict[str, torch.Tensor]]:
     made = [make_batches(model.feature_map, size, 1, seed=at)[0] for at, size in enumerate(sizes)]
     generator = torch.Generator().manual_seed(3)
-    for batch in made if model.feature_map.weight_col else []:
+    for batch in made if getattr(model.feature_map, "weight_col", None) else []:
         batch["w"] = torch.rand(len(batch["label"]), generator=generator).double() * 3
     return [_wide(batch) for batch in made]
 
@@ -88,12 +93,11 @@ def _wide(batch):
     return {name: column.double() if column.is_floating_point() else column for name, column in batch.items()}
 
 
-def step(workers: Workers, name: str, sizes: str, weight_col: str | None) -> dict[str, Any]:
+def step(workers: Workers, name: str, sizes: list[int], weight_col: str | None = None) -> dict[str, Any]:
     """Loss, gradients and running statistics of one step."""
     model = make(name, weight_col)
     workers.adopt(model, seed=1)
-    group = batches_of(model, SIZES[sizes])
-    loss = TrainStep(model, STEP, workers)(group)
+    loss = TrainStep(model, STEP, workers)(batches_of(model, sizes))
     return {
         "loss": loss,
         **{f"gradient of {key}": value.grad for key, value in model.named_parameters()},
@@ -194,10 +198,10 @@ def whole_run(workers: Workers, request: dict[str, Any]) -> dict[str, Any]:
         pass
     finally:
         TrainStep.__call__ = plain
-    refused = outcome(lambda: run_seed(request["experiment"], 7, out=stopped, **calls))
+    refused = outcome(lambda: run_seed(request["experiment"], 7, out=stopped, **calls), workers)
     resumed = run_seed(request["experiment"], 7, out=stopped, resume=True, **calls)
     again = run_seed(request["experiment"], 7, out=stopped, **calls)
-    exploding = outcome(lambda: run_seed(request["exploding"], 7, out=stopped, **calls))
+    exploding = outcome(lambda: run_seed(request["exploding"], 7, out=stopped, **calls), workers)
     return {
         "straight": straight.metrics,
         "refused": (type(refused).__name__, str(refused)),
@@ -212,15 +216,19 @@ def scenarios(workers: Workers, request: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
     for name in MODELS:
-        for sizes in SIZES:
+        for word, sizes in SIZES.items():
             for weight_col in (None, "w"):
-                found[f"{name}, {sizes}, {weight_col}"] = step(workers, name, sizes, weight_col)
+                found[f"{name}, {word}, {weight_col}"] = step(workers, name, sizes, weight_col)
+    found["without, fewer rows than workers, None"] = step(workers, "without", [9, 1])
     for scenario in (unused, fit, scores, streams):
         found[scenario.__name__] = scenario(workers)
     if workers.size > 1:
-        large, gradients._LARGE = gradients._LARGE, 20
-        found["summed in place"] = step(workers, "folded", "uneven", None)
-        gradients._LARGE = large
+        gradients._LARGE = 20
+        found["summed in place"] = step(workers, "folded", SIZES["uneven"])
+        group.rows_of = lambda count, rank, size: range(0 if rank else count)  # all for the first
+        for name in ("folded", "plain", "mlp"):
+            found[f"{name}, all for the first, None"] = step(workers, name, SIZES["uneven"])
+        group.rows_of = sharing.rows_of
         found["failures"] = failures(workers)
         found["whole run"] = whole_run(workers, request)
     return found

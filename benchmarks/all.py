@@ -18,6 +18,8 @@ RESULTS = Path(__file__).parent / "results"
 SCRIPTS = {  # name -> its arguments, where {data} is the data root
     "train_step": "",
     "memory": "",
+    "qin": "",
+    "bilinear": "",
     "latency": "--turns 1",
     "scaling": "--turns 1",
     "epoch": "--data-root {data}",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import decision_surfaces
+from benchmarks import decision_surfaces, qin
 from benchmarks.histories import Scored, differences
 from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
 from benchmarks.reference import QNNalphaReference
@@ -86,3 +86,17 @@ def test_the_reference_computes_what_our_step_computes(expid, settings):
     model.eval(), reference.eval()
     with torch.no_grad():
         torch.testing.assert_close(reference(ids), model(batch)["y_pred"], rtol=1e-3, atol=1e-5)
+
+
+def test_the_reference_of_qin_computes_what_our_model_computes():
+    model = qin.qin(8, items=50).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    for layer in model.embedding_layer.embedding_layer.embedding_layers.values():
+        if isinstance(layer, torch.nn.Embedding):
+            layer.weight.data[0] = 0
+    reference, batch = qin.QINReference(model).eval(), qin.rows(30, items=50)
+    with torch.no_grad():
+        expected = reference(batch)
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(model(batch)["y_pred"], expected, rtol=1e-5, atol=1e-7)

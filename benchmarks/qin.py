@@ -3,7 +3,7 @@
     python -m benchmarks.qin [--turns 3]
 
 MicroLens' columns (91,717 items with 5 tags and a vector of 128, histories of 64) with random values. The
-reference embeds and projects every item of every history and forms every row of the quadratic layers' product.
+reference embeds and projects every item of every history and forms each row of the quadratic layers' product.
 """
 
 from __future__ import annotations
@@ -122,9 +122,8 @@ class QINReference(nn.Module):
         q, k, v = query(target).unsqueeze(1), key(sequence), value(sequence)
         scores = (q * k).sum(-1) * k.shape[-1] ** -0.5 * (history != 0)
         pooled = output((torch.relu(scores).unsqueeze(-1) * v).sum(1)) + target
-        context = [
-            table(batch[name].long()) for table, name in zip(self.levels, ("likes_level", "views_level"))
-        ]
+        levels = [batch["likes_level"].long(), batch["views_level"].long()]
+        context = [table(level) for table, level in zip(self.levels, levels, strict=True)]
         x = torch.cat([*context, target, pooled], dim=1)
         for linear, norm, activation in zip(self.linears, self.norms, self.activations, strict=True):
             h = self.dropout(linear(x)).view(len(x), self.rows, -1)

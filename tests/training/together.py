@@ -41,7 +41,8 @@ MODELS = {
     "without": (DNN, {"hidden_units": [6]}),
     "dice": (DIN, {"batch_norm": True, "dnn_hidden_units": [6], "attention_hidden_activations": "Dice"}),
 }
-SIZES = {"even": [32], "uneven": [33, 7]}  # of the batches of a step
+UNEVEN = [33, 7]
+STEPS = [("one batch", [32], None), ("two batches", UNEVEN, None), ("weights", UNEVEN, "w")]
 STEP = FitSettings(learning_rate=1e-2, max_gradient_norm=1e9)
 
 
@@ -180,13 +181,13 @@ def failures(workers: Workers) -> list[tuple[str, int, str]]:
 
 
 def whole_run(workers: Workers, request: dict[str, Any]) -> dict[str, Any]:
-    """A run, one that is interrupted and goes on, one that is there, and one with a loss that is not finite."""
+    """A run, one that is interrupted and goes on, one that is complete, and one whose loss explodes."""
     calls = {"places": Places(Path(request["data"])), "gpu": -1, "workers": workers}
     straight = run_seed(request["experiment"], 7, out=Path(request["out"]) / "straight", **calls)
     stopped = Path(request["out"]) / "stopped"
-    plain = TrainStep.__call__
+    plain, steps = TrainStep.__call__, iter(range(100))
 
-    def interrupted(self, batches, steps=iter(range(100))):
+    def interrupted(self, batches):
         if next(steps) == 20:
             raise KeyboardInterrupt
         return plain(self, batches)
@@ -216,18 +217,17 @@ def scenarios(workers: Workers, request: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
     for name in MODELS:
-        for word, sizes in SIZES.items():
-            for weight_col in (None, "w"):
-                found[f"{name}, {word}, {weight_col}"] = step(workers, name, sizes, weight_col)
-    found["without, fewer rows than workers, None"] = step(workers, "without", [9, 1])
+        for what, sizes, weight_col in STEPS:
+            found[f"{name}, {what}"] = step(workers, name, sizes, weight_col)
+    found["without, fewer rows than workers"] = step(workers, "without", [9, 1])
     for scenario in (unused, fit, scores, streams):
         found[scenario.__name__] = scenario(workers)
     if workers.size > 1:
         gradients._LARGE = 20
-        found["summed in place"] = step(workers, "folded", SIZES["uneven"])
+        found["folded, two batches, summed in place"] = step(workers, "folded", UNEVEN)
         group.rows_of = lambda count, rank, size: range(0 if rank else count)  # all for the first
         for name in ("folded", "plain", "mlp"):
-            found[f"{name}, all for the first, None"] = step(workers, name, SIZES["uneven"])
+            found[f"{name}, two batches, all for the first"] = step(workers, name, UNEVEN)
         group.rows_of = sharing.rows_of
         found["failures"] = failures(workers)
         found["whole run"] = whole_run(workers, request)

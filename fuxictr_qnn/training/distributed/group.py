@@ -23,6 +23,7 @@ from fuxictr_qnn.training.run_folder import RunFolder
 
 # The others wait while the first builds data or computes metrics. A dead worker is noticed at once.
 _PATIENCE = timedelta(days=7)
+_UNTIL_ALL_FAIL = timedelta(seconds=30)
 
 
 class SaidByTheFirst(FuxictrError):
@@ -33,6 +34,11 @@ class SaidByTheFirst(FuxictrError):
     def __init__(self, exit_code: int):
         self.exit_code = exit_code
         super().__init__("see the message of the first worker")
+
+
+def is_agreed(error: BaseException | None) -> bool:
+    """Whether all workers raise this failure, or what caused it, and know that they do."""
+    return error is not None and (getattr(error, "agreed", False) or is_agreed(error.__cause__))
 
 
 class WorkerGroup(Workers):
@@ -96,7 +102,7 @@ class WorkerGroup(Workers):
         try:
             value = action()
         except Exception as error:
-            if getattr(error, "agreed", False):  # within `action` all have learnt of it already
+            if is_agreed(error):  # within `action` all have learnt of it
                 raise
             own = error
         found: list[Any] = [None] * self.size
@@ -112,6 +118,14 @@ class WorkerGroup(Workers):
         values: list[Any] | None = [None] * self.size if self.is_first else None
         dist.gather_object(value, values, dst=0, group=self._talk)
         return values if values is not None else [value]
+
+    def all_failed(self) -> bool:
+        """Whether the others ask so, too, within half a minute: a failure of all, which needs no restart."""
+        try:
+            dist.monitored_barrier(self._talk, timeout=_UNTIL_ALL_FAIL)
+        except RuntimeError:
+            return False
+        return True
 
     def folder(self, folder: RunFolder) -> SharedRunFolder:
         return SharedRunFolder(folder, self)

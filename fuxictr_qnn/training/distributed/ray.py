@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from fuxictr_qnn.errors import FuxictrError, RequestError, RunError
+from fuxictr_qnn.files import new_folder
 from fuxictr_qnn.training.distributed.torchrun import RESTARTS
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def launch(calls: Sequence[Call], workers: int, gpu: int | None) -> list[RunResu
     Raises:
         RequestError, RunError: as the runs do, and where Ray does not start.
     """
-    with _ray(workers) as ray, tempfile.TemporaryDirectory(prefix="fuxictr-ray-") as storage:
+    out = Path(calls[0]["out"]).absolute()  # Ray wants a folder that all machines see
+    with _ray(workers) as ray, new_folder(out), TemporaryDirectory(prefix=".ray-", dir=out) as storage:
         from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
@@ -72,6 +74,7 @@ def launch(calls: Sequence[Call], workers: int, gpu: int | None) -> list[RunResu
             train_loop_config={
                 "calls": list(calls),
                 "post": post,
+                "use_gpu": use_gpu,
                 "folder": str(Path.cwd()),
                 "threads": os.environ.get("OMP_NUM_THREADS"),
             },
@@ -82,7 +85,10 @@ def launch(calls: Sequence[Call], workers: int, gpu: int | None) -> list[RunResu
                 logging_config=LoggingConfig(log_level="ERROR"),
             ),
         )
-        found = _wait(ray, trainer, post)
+        try:
+            found = _wait(ray, trainer, post)
+        except ray.exceptions.RayError as error:
+            raise RunError(f"--distributed ray: {_last_line(error)}") from error
     if isinstance(found, FuxictrError):
         raise found
     return found
@@ -93,7 +99,8 @@ def _ray(workers: int) -> Iterator[Any]:
     """Ray: the cluster at $RAY_ADDRESS, else one on this machine until we are done."""
     import ray
 
-    cluster = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": max(workers, os.cpu_count() or 1)}
+    # Ray counts the workers' CPUs as taken; the others are for what --engine ray starts.
+    cluster = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers + (os.cpu_count() or 1)}
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False, **cluster)
     except Exception as error:  # Ray says by a bare Exception that it does not start
@@ -140,7 +147,7 @@ def _wait(ray: Any, trainer: Any, post: Any) -> list[RunResult] | FuxictrError:
         if ended:
             break
     if failures and found is None:
-        raise RunError(f"training with Ray failed: {_last_line(failures[0])}") from failures[0]
+        raise RunError(f"--distributed ray: {failures[0]}") from failures[0]
     return found
 
 
@@ -161,9 +168,9 @@ def _work(config: dict[str, Any]) -> None:
     if workers.is_first:
         logger.addHandler(_ToPost(post))
         logger.setLevel(logging.INFO)
-    gpu = torch.cuda.current_device() if torch.cuda.is_available() else -1
+    gpu = torch.cuda.current_device() if config["use_gpu"] else -1
     restarted = workers.first_does(lambda: ray.get(post.start.remote()))
-    found = outcome(lambda: carry_out(config["calls"], workers, gpu, restarted))
+    found = outcome(lambda: carry_out(config["calls"], workers, gpu, restarted), workers)
     if workers.is_first:
         ray.get(post.finish.remote(found))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # all of torch and FuxiCTR, which a refused request need not 
     from fuxictr_qnn.training.run import RunResult
 
 RESTARTS = 3  # how often workers are started anew after one was lost
+RESTARTS_SO_FAR = "TORCHELASTIC_RESTART_COUNT"
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -43,7 +45,7 @@ def first_speaks() -> Iterator[None]:
 
 def was_restarted() -> bool:
     """Whether torchrun had to start its workers anew."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return int(os.environ.get(RESTARTS_SO_FAR, 0)) > 0
 
 
 def as_worker(calls: Sequence[Call], gpu: int | None) -> list[RunResult]:
@@ -51,7 +53,7 @@ def as_worker(calls: Sequence[Call], gpu: int | None) -> list[RunResult]:
     from fuxictr_qnn.training.distributed.worker import carry_out, connected, outcome
 
     with connected(gpu) as (workers, own_gpu):
-        found = outcome(lambda: carry_out(calls, workers, own_gpu, was_restarted()))
+        found = outcome(lambda: carry_out(calls, workers, own_gpu, was_restarted()), workers)
     return _result(found)
 
 
@@ -69,6 +71,7 @@ def launch(
     Raises:
         RequestError, RunError: as the runs do.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -89,6 +92,8 @@ def launch(
     except ChildFailedError as error:
         message = error.get_first_failure()[1].message
         raise RunError(f"training failed on {workers} workers: {message}") from error
+    except SignalException as error:
+        raise KeyboardInterrupt from error
     return _result(found)
 
 
@@ -106,7 +111,8 @@ def _work(
 
     from fuxictr_qnn.training.distributed.worker import carry_out, connected, outcome
 
+    logging.getLogger().addHandler(logging.NullHandler())  # others than the first say nothing
     torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["LOCAL_WORLD_SIZE"])))
     with output() if rank() == 0 else nullcontext(), connected(gpu) as (workers, own_gpu):
-        found = outcome(lambda: carry_out(calls, workers, own_gpu, was_restarted()))
+        found = outcome(lambda: carry_out(calls, workers, own_gpu, was_restarted()), workers)
         return found if workers.is_first else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ import torch
 import torch.distributed as dist
 
 from fuxictr_qnn.errors import FuxictrError, RequestError, RunError
-from fuxictr_qnn.training.distributed.group import SaidByTheFirst, WorkerGroup
+from fuxictr_qnn.training.distributed.group import SaidByTheFirst, WorkerGroup, is_agreed
+from fuxictr_qnn.training.distributed.torchrun import RESTARTS_SO_FAR
 from fuxictr_qnn.training.run import RunResult, run_seed
 from fuxictr_qnn.training.run_folder import RunFolder
+
+logger = logging.getLogger("fuxictr_qnn")
 
 Call = dict[str, Any]  # the arguments of run_seed, but for gpu and workers
 
@@ -30,7 +34,11 @@ def connected(gpu: int | None) -> Iterator[tuple[WorkerGroup, int]]:
     use_gpu = have_gpus(gpu, int(os.environ["LOCAL_WORLD_SIZE"]))
     if use_gpu:
         torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if use_gpu else "gloo")
+    rank, size, attempt = (int(os.environ.get(name, 0)) for name in ("RANK", "WORLD_SIZE", RESTARTS_SO_FAR))
+    store, *_ = next(dist.rendezvous("env://", rank, size))
+    # torchrun may keep its store over a restart, and with it the addresses of the workers before.
+    store = dist.PrefixStore(f"attempt {attempt}", store)
+    dist.init_process_group("nccl" if use_gpu else "gloo", store=store, rank=rank, world_size=size)
     try:
         yield WorkerGroup(), local if use_gpu else -1
     finally:
@@ -59,9 +67,13 @@ def carry_out(calls: Sequence[Call], workers: WorkerGroup, gpu: int, restarted: 
         gpu: this worker's; -1 is the CPU.
         restarted: workers were lost: what they had begun goes on from its last checkpoint.
     """
-    return [
-        run_seed(**(_again(call, workers) if restarted else call), gpu=gpu, workers=workers) for call in calls
-    ]
+    if restarted:
+        logger.warning("the workers were started anew: what they had begun goes on from its last checkpoint")
+    results = []
+    for call in calls:
+        call = _again(call, workers) if restarted else call
+        results.append(run_seed(**call, gpu=gpu, workers=workers))
+    return results
 
 
 def _again(call: Call, workers: WorkerGroup) -> Call:
@@ -70,19 +82,14 @@ def _again(call: Call, workers: WorkerGroup) -> Call:
     return call | {"resume": True, "force": call["force"] and not folder.is_started}
 
 
-def outcome(action: Callable[[], list[RunResult]]) -> list[RunResult] | FuxictrError:
-    """What `action` returns, or why it cannot succeed on any worker; raises what a restart may mend.
+def outcome(action: Callable[[], list[RunResult]], workers: WorkerGroup) -> list[RunResult] | FuxictrError:
+    """What `action` returns, or why it failed on all workers; raises what failed on some, to end the process.
 
-    A RuntimeError of torch may mean that another worker is lost, and a failure that only this worker has
-    leaves the others waiting: both have to end the process.
+    Another worker may be lost, or may be waiting for this one: starting them anew may mend that.
     """
     try:
         return action()
-    except SaidByTheFirst as error:
-        return error
     except FuxictrError as error:
-        is_first = dist.get_rank() == 0
-        common = is_first or isinstance(error, RunError)
-        if isinstance(error.__cause__, RuntimeError) or not common:
-            raise RunError(f"worker {dist.get_rank()}: {error}") from error
-        return error if is_first else SaidByTheFirst(error.exit_code)
+        if not is_agreed(error) and not workers.all_failed():
+            raise RunError(f"worker {workers.rank}: {error}") from error
+        return error if workers.is_first else SaidByTheFirst(error.exit_code)

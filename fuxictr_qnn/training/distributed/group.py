@@ -53,6 +53,7 @@ class WorkerGroup(Workers):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.present = True
         self._talk = dist.new_group(backend="gloo", timeout=_PATIENCE)  # of objects, which lie on the CPU
+        self._alarm = dist.new_group(backend="gloo", timeout=_UNTIL_ALL_FAIL)
 
     def adopt(self, model: nn.Module, seed: int) -> None:
         norm_over_workers(model, self)
@@ -122,7 +123,7 @@ class WorkerGroup(Workers):
     def all_failed(self) -> bool:
         """Whether the others ask so, too, within half a minute: a failure of all, which needs no restart."""
         try:
-            dist.monitored_barrier(self._talk, timeout=_UNTIL_ALL_FAIL)
+            dist.barrier(group=self._alarm)
         except RuntimeError:
             return False
         return True

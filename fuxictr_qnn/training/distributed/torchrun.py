@@ -91,7 +91,7 @@ def launch(
         found = elastic_launch(config, _work)(list(calls), gpu, output)[0]
     except ChildFailedError as error:
         message = error.get_first_failure()[1].message
-        raise RunError(f"training failed on {workers} workers: {message}") from error
+        raise RunError(f"training failed on {workers} workers: {message}; --resume goes on") from error
     except SignalException as error:
         raise KeyboardInterrupt from error
     return _result(found)

@@ -30,6 +30,8 @@ class TrainStep:
     :math:`\sum w l / \sum w`, and of several batches the mean in which each counts as much as its mean
     weight. With all weights 1 nothing changes, not a bit.
 
+    Several workers take a share of each batch; the sum of their gradients is that of the whole.
+
     The arithmetic of BaseModel.train_step; a model that overrides train_step is left to do it, and
     one that overrides compute_loss or regularization_loss keeps its own loss whole.
     """

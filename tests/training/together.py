@@ -181,7 +181,7 @@ def failures(workers: Workers) -> list[tuple[str, int, str]]:
 
 
 def whole_run(workers: Workers, request: dict[str, Any]) -> dict[str, Any]:
-    """A run, one that is interrupted and goes on, one that is complete, and one whose loss explodes."""
+    """A run, one that is interrupted and goes on, and others."""
     calls = {"places": Places(Path(request["data"])), "gpu": -1, "workers": workers}
     straight = run_seed(request["experiment"], 7, out=Path(request["out"]) / "straight", **calls)
     stopped = Path(request["out"]) / "stopped"
@@ -202,12 +202,14 @@ def whole_run(workers: Workers, request: dict[str, Any]) -> dict[str, Any]:
     refused = outcome(lambda: run_seed(request["experiment"], 7, out=stopped, **calls), workers)
     resumed = run_seed(request["experiment"], 7, out=stopped, resume=True, **calls)
     again = run_seed(request["experiment"], 7, out=stopped, **calls)
+    streamed = run_seed(request["streamed"], 7, out=stopped, **calls)
     exploding = outcome(lambda: run_seed(request["exploding"], 7, out=stopped, **calls), workers)
     return {
         "straight": straight.metrics,
         "refused": (type(refused).__name__, str(refused)),
         "resumed": resumed.metrics,
         "reused": again.reused,
+        "streamed": streamed.metrics,
         "exploding": (type(exploding).__name__, str(exploding)),
     }
 
@@ -234,17 +236,20 @@ def scenarios(workers: Workers, request: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def alone() -> dict[str, Any]:
-    return scenarios(ALONE, {})
-
-
-def together(folder: Path, request: dict[str, Any], size: int = 2) -> list[dict[str, Any]]:
-    """What each of `size` processes found."""
+def alone_and_together(
+    folder: Path, request: dict[str, Any], size: int = 2
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What this process finds, and what each of `size` others meanwhile."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    mp.spawn(_worker, (size, port, folder, request), nprocs=size)
-    return [torch.load(folder / f"found{rank}.pt", weights_only=False) for rank in range(size)]
+    others = mp.spawn(_worker, (size, port, folder, request), nprocs=size, join=False)
+    threads = torch.get_num_threads()
+    alone = scenarios(ALONE, {})
+    torch.set_num_threads(threads)
+    while not others.join():
+        pass
+    return alone, [torch.load(folder / f"found{rank}.pt", weights_only=False) for rank in range(size)]
 
 
 def _worker(rank: int, size: int, port: int, folder: Path, request: dict[str, Any]) -> None:

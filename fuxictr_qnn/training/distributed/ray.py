@@ -147,7 +147,7 @@ def _wait(ray: Any, trainer: Any, post: Any) -> list[RunResult] | FuxictrError:
         if ended:
             break
     if failures and found is None:
-        raise RunError(f"--distributed ray: {failures[0]}") from failures[0]
+        raise RunError(f"--distributed ray: {_reason(failures[0])}; --resume goes on") from failures[0]
     return found
 
 
@@ -173,6 +173,13 @@ def _work(config: dict[str, Any]) -> None:
     found = outcome(lambda: carry_out(config["calls"], workers, gpu, restarted), workers)
     if workers.is_first:
         ray.get(post.finish.remote(found))
+
+
+def _reason(error: Exception) -> str:
+    """Why the last attempt failed: the first line of each worker's failure, without Ray's tracebacks."""
+    failures = getattr(error, "worker_failures", None) or {0: error}
+    failures = [getattr(failure, "_base_exc", failure) for _, failure in sorted(failures.items())]
+    return "; ".join(dict.fromkeys(str(failure).strip().split("\n")[0] for failure in failures))
 
 
 def _last_line(error: Exception) -> str:

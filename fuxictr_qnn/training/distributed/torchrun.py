@@ -78,6 +78,7 @@ def launch(
     from fuxictr_qnn.training.distributed.worker import have_gpus
 
     have_gpus(gpu, workers)
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # tracebacks of all attempts
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -90,8 +91,9 @@ def launch(
     try:
         found = elastic_launch(config, _work)(list(calls), gpu, output)[0]
     except ChildFailedError as error:
-        message = error.get_first_failure()[1].message
-        raise RunError(f"training failed on {workers} workers: {message}; --resume goes on") from error
+        reason = error.get_first_failure()[1].message  # what a signal did, or a description of an exception
+        reason = reason if isinstance(reason, str) else reason["message"]
+        raise RunError(f"--distributed torchrun: {reason.splitlines()[0]}; --resume goes on") from error
     except SignalException as error:
         raise KeyboardInterrupt from error
     return _result(found)

@@ -29,12 +29,13 @@ NAMES = [f"C{number}" for number in range(1, 27)]
 BLOCK = 250_000
 
 BUILD = """
-import json, resource, sys, time
+import json, resource, sys, tempfile, time
 from pathlib import Path
 from fuxictr_qnn.data import DatasetSpec, Places, build_dataset
 started = time.perf_counter()
 spec = DatasetSpec(**json.loads(sys.argv[1]))
-built = build_dataset(spec, Places(Path(sys.argv[2])), log=lambda message: None)
+places = Places(Path(sys.argv[2]), build_dir=Path(tempfile.mkdtemp(dir=sys.argv[2])))
+built = build_dataset(spec, places, log=lambda message: None)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 size = sum(json.loads((built.folder / "build.json").read_text())["files"].values())
 print(json.dumps({"peak": peak, "seconds": time.perf_counter() - started, "size": size}))

@@ -10,7 +10,8 @@ build is timed once: it includes the start of Ray, which each of its builds pays
 Criteo-like: rows as in build_memory.py, each build in a process of its own, timed after imports. FuxiCTR
 builds two smaller numbers of rows; the difference of their times over the difference of their rows is its
 time per row without its start-up. Ours is the whole time over all rows, start-up included, the median of
---repeats builds, and the same quotient for comparison. The simulated rows are on the disk before a clock starts. (FuxiCTR's time per row grows a little with the vocabularies, ours, too.)
+--repeats builds, and the same quotient for comparison. The simulated rows are on the
+disk before a clock starts. (FuxiCTR's time per row grows a little with the vocabularies, ours, too.)
 """
 
 from __future__ import annotations

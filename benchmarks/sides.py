@@ -22,7 +22,8 @@ Action = Callable[[], object]
 Make = Callable[[], Action]  # picklable: a function of a module, or a partial of one
 
 TURN_SECONDS = 1.0
-SLOW_SECONDS = 10.0  # what takes as long is called once
+SLOW_SECONDS = 5.0  # what takes as long gets SLOW_TURNS turns
+SLOW_TURNS = 2
 
 
 @dataclass
@@ -44,13 +45,15 @@ def measure(sides: dict[str, Make], turns: int = 5) -> dict[str, Times]:
     """Each side's action in turns of about TURN_SECONDS, the sides one after another."""
     found = {name: Times() for name in sides}
     with ExitStack() as stack:
-        workers = {name: stack.enter_context(_process(_take_turns, make)) for name, make in sides.items()}
-        for worker in workers.values():
-            worker.recv()
-        for _ in range(turns):
-            for name, worker in workers.items():
-                worker.send(True)
-                found[name].seconds += worker.recv()
+        workers, left = {}, {}
+        for name, make in sides.items():
+            workers[name] = stack.enter_context(_process(_take_turns, make))
+            # Warmed up before the next side starts: two at once would be slow, not warm.
+            left[name] = min(turns, SLOW_TURNS) if workers[name].recv() >= SLOW_SECONDS else turns
+        for turn in range(turns):
+            for name in (name for name in workers if turn < left[name]):
+                workers[name].send(True)
+                found[name].seconds += workers[name].recv()
     return found
 
 
@@ -76,16 +79,14 @@ def _process(serve: Callable, make: Make):
 
 def _take_turns(make: Make, connection) -> None:
     action = make()
-    first = _seconds(action)
-    if first < SLOW_SECONDS:
-        action()
-    connection.send(True)  # has warmed up
+    action()
+    connection.send(_seconds(action))  # has warmed up
     while True:
         try:
             connection.recv()
         except EOFError:
             return
-        seconds = [first] if first >= SLOW_SECONDS else [_seconds(action)]
+        seconds = [_seconds(action)]
         while sum(seconds) < TURN_SECONDS:
             seconds.append(_seconds(action))
         connection.send(seconds)

@@ -23,7 +23,7 @@ SCRIPTS = {  # name -> its arguments, where {data} is the data root
     "latency": "--turns 1",
     "scaling": "--turns 1",
     "epoch": "--data-root {data}",
-    "evaluate": "--data-root {data} --dataset frappe ml1m",
+    "evaluate": "--data-root {data} --dataset frappe ml1m --turns 1",
 }
 
 

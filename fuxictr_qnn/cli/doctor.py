@@ -25,6 +25,7 @@ HELP = "show versions, what works and what is missing"
 # What each extra adds, by the names of the distributions it installs.
 EXTRAS = {
     "plot": ["matplotlib"],
+    "tensorboard": ["tensorboard"],
     "onnx": ["onnx", "onnxruntime"],
     "ray": ["ray"],
     "test": ["pytest", "hypothesis", "ruff"],
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print every check. Exit 0 if all that a run needs works, else 1."""
-    checks = [*_versions(), *_capabilities(), *_places(args), _gpu(), *_extras()]
+    checks = [*_versions(), *_capabilities(), *_places(args), _gpu(), _compiled_rows(), *_extras()]
     table = plain_table(["", "what", "found", "remedy"])
     for check in checks:
         table.add_row(check.mark, check.name, check.detail, "" if check.works else check.remedy)
@@ -158,6 +159,19 @@ def _gpu() -> Check:
     return Check(
         "GPU", False, f"none; torch is {built}", "the CPU is used; see pytorch.org for CUDA", core=False
     )
+
+
+def _compiled_rows() -> Check:
+    name, remedy = "compiled rows", "install gcc or clang; without one training is slower on a CPU"
+    try:
+        from fuxictr_qnn.layers import native
+    except ImportError:
+        return Check(name, False, "torch is missing", "pip install torch", core=False)
+    if native.library() is not None:
+        return Check(name, True, "compiled for this processor", core=False)
+    switched_off = os.environ.get(native.SWITCH) == "0"
+    detail = f"switched off by {native.SWITCH}=0" if switched_off else "no C compiler that works"
+    return Check(name, False, detail, f"unset {native.SWITCH}" if switched_off else remedy, core=False)
 
 
 def _extras() -> Iterator[Check]:

@@ -1,35 +1,25 @@
-"""Activation, dropout and pooling of the Khatri-Rao rows in one sweep over memory.
+"""Activation, dropout, pooling and product of the Khatri-Rao rows in one sweep over memory.
 
 B batch, M rows, D width. The product of the layer pools over its rows,
 sum_m x * h_m = x * sum_m h_m, so the (B, M, D) product never needs to exist: what remains of the
-rows is s = sum_m dropout(relu(z_m)) and, for the backward pass, one bit per element that says
+rows is s = sum_m dropout(relu(z_m)) and, for the backward pass, one byte per element that says
 whether it was positive and kept.
+
+On the CPU the sweep is compiled C (native/rows.c); NumPy and torch give the same bits without it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from fuxictr_qnn.layers.dropout import keep_mask, masked
+from fuxictr_qnn.layers import native
+from fuxictr_qnn.layers.masks import LANE, draw_seed, keep_mask, threshold_of
 
-# Rows of the batch handled at a time on the CPU: the temporaries of a chunk stay in the cache.
+# Rows of the batch handled at a time by NumPy: the temporaries of a chunk stay in the cache.
 _CHUNK_ELEMENTS = 1 << 18
-
-
-def _chunks(z: Tensor) -> range:
-    per_row = max(1, z.shape[1:].numel())
-    rows = z.shape[0] if z.device.type != "cpu" else _CHUNK_ELEMENTS // per_row
-    return range(0, z.shape[0], max(1, rows))
-
-
-def _and_positive(mask: Tensor, values: Tensor) -> None:
-    """mask &= values > 0, in place."""
-    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
-        np.logical_and(mask.numpy(), np.greater(values.numpy(), 0), out=mask.numpy())
-    else:
-        mask.logical_and_(values > 0)
 
 
 class _PooledRows(torch.autograd.Function):
@@ -37,34 +27,17 @@ class _PooledRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, z: Tensor, relu: bool, dropout: float, passes: int) -> tuple[Tensor, ...]:
-        chunks = _chunks(z)
-        masks, keep = [], 1.0
-        if dropout > 0:
-            for _ in range(passes):
-                mask, keep = keep_mask(tuple(z.shape), 1.0 - dropout, z.device)
-                masks.append(mask)
-        elif relu:
-            masks.append(z > 0)
-        sums = [z.new_empty(z.shape[0], z.shape[2]) for _ in range(max(1, len(masks)))]
-        buffer = torch.empty_like(z[: chunks.step])
-        for start in chunks:
-            z_BMD = z[start : start + chunks.step]
-            part = buffer[: z_BMD.shape[0]]
-            for mask, s in zip(masks, sums, strict=True) if masks else [(None, sums[0])]:
-                if mask is None:
-                    torch.sum(z_BMD, dim=1, out=s[start : start + chunks.step])
-                    continue
-                kept = mask[start : start + chunks.step]
-                if relu and dropout > 0:
-                    _and_positive(kept, z_BMD)
-                masked(z_BMD, kept, out=part)
-                torch.sum(part, dim=1, out=s[start : start + chunks.step])
-        if keep != 1.0:
-            for s in sums:
-                s.div_(keep)
+        drawn = passes if dropout > 0 else 1  # without dropout all passes are equal
+        if not relu and dropout == 0:
+            sums, masks, keep = [z.sum(dim=1)], [], 1.0
+        elif native.usable(z):
+            threshold, seeds = threshold_of(1.0 - dropout), _seeds(dropout, drawn)
+            sums, _, masks = native.pool(z, relu, threshold, seeds)
+            keep = threshold / LANE
+        else:
+            sums, masks, keep = _pool(z, relu, dropout, drawn)
         ctx.save_for_backward(*masks)
         ctx.keep, ctx.rows = keep, z.shape[1]
-        # Without dropout all passes are equal; each still gets a tensor of its own.
         return tuple(sums[i] if i < len(sums) else sums[0].clone() for i in range(passes))
 
     @staticmethod
@@ -73,21 +46,100 @@ class _PooledRows(torch.autograd.Function):
         if len(masks) < len(grads_BD):  # the passes were equal
             grads_BD = (torch.stack(grads_BD).sum(0),)
         if not masks:
-            grad = grads_BD[0].unsqueeze(1).expand(-1, ctx.rows, -1)
-            return grad, None, None, None
-        scaled = [grad / ctx.keep if ctx.keep != 1.0 else grad for grad in grads_BD]
-        dz = scaled[0].new_empty(masks[0].shape)
-        chunks = _chunks(dz)
-        buffer = torch.empty_like(dz[: chunks.step]) if len(masks) > 1 else None
-        for start in chunks:
-            stop = start + chunks.step
-            out = dz[start:stop]
-            masked(scaled[0][start:stop].unsqueeze(1), masks[0][start:stop], out=out)
-            for grad, mask in zip(scaled[1:], masks[1:], strict=True):
-                part = buffer[: out.shape[0]]
-                masked(grad[start:stop].unsqueeze(1), mask[start:stop], out=part)
-                out.add_(part)
-        return dz, None, None, None
+            return grads_BD[0].unsqueeze(1).expand(-1, ctx.rows, -1), None, None, None
+        grads_BD = [grad.contiguous() for grad in grads_BD]
+        if native.usable(*grads_BD):
+            return native.spread(grads_BD, masks, ctx.keep)[0], None, None, None
+        return _spread([grad / ctx.keep for grad in grads_BD], masks), None, None, None
+
+
+class _Products(torch.autograd.Function):
+    """z (B, M, D), bias (M*D,), x and y (B, D) -> x + y * s (B, D) for each dropout pass over the same z."""
+
+    @staticmethod
+    def forward(ctx, z: Tensor, bias: Tensor, x: Tensor, y: Tensor, relu: bool, dropout: float, passes: int):
+        threshold = threshold_of(1.0 - dropout)
+        # Without dropout all passes are equal, and each still gets a tensor of its own.
+        seeds = _seeds(dropout, passes)
+        sums, outs, masks = native.pool(z, relu, threshold, seeds, bias, x, y)
+        ctx.save_for_backward(y, *sums, *masks)
+        ctx.keep, ctx.with_bias = threshold / LANE, bias is not None
+        return tuple(outs)
+
+    @staticmethod
+    def backward(ctx, *grads_BD: Tensor):
+        y, *saved = ctx.saved_tensors
+        sums, masks = saved[: len(grads_BD)], saved[len(grads_BD) :]
+        grads_BD = [grad.contiguous() for grad in grads_BD]
+        return *native.spread(grads_BD, masks, ctx.keep, sums, y, ctx.with_bias), None, None, None
+
+
+def _seeds(dropout: float, passes: int) -> list[int]:
+    return [draw_seed() if dropout > 0 else 0 for _ in range(passes)]
+
+
+def _pool(z: Tensor, relu: bool, dropout: float, passes: int) -> tuple[list[Tensor], list[Tensor], float]:
+    """The sums (B, D) and masks (B, M, D) of the passes, and the exact probability of keeping an element."""
+    masks, keep = [], 1.0
+    for _ in range(passes if dropout > 0 else 0):
+        mask, keep = keep_mask(tuple(z.shape), 1.0 - dropout, z.device)
+        masks.append(mask)
+    masks = masks or [torch.ones(z.shape, dtype=torch.bool, device=z.device)]
+    sums = [z.new_empty(z.shape[0], z.shape[2]) for _ in masks]
+    chunks = _chunks(z)
+    buffer = torch.empty_like(z[: chunks.step])
+    for start in chunks:
+        z_BMD = z[start : start + chunks.step]
+        part = buffer[: z_BMD.shape[0]]
+        for mask, s in zip(masks, sums, strict=True):
+            kept = mask[start : start + chunks.step]
+            if relu:
+                _and_positive(kept, z_BMD)
+            _masked(z_BMD, kept, out=part)
+            torch.sum(part, dim=1, out=s[start : start + chunks.step])
+    return [s.div_(keep) for s in sums], masks, keep
+
+
+def _spread(grads: list[Tensor], masks: tuple[Tensor, ...]) -> Tensor:
+    """dz (B, M, D) = the sum over passes of mask * grad (B, D)."""
+    dz = grads[0].new_empty(masks[0].shape)
+    chunks = _chunks(dz)
+    buffer = torch.empty_like(dz[: chunks.step]) if len(masks) > 1 else None
+    for start in chunks:
+        stop = start + chunks.step
+        out = dz[start:stop]
+        _masked(grads[0][start:stop].unsqueeze(1), masks[0][start:stop], out=out)
+        for grad, mask in zip(grads[1:], masks[1:], strict=True):
+            part = buffer[: out.shape[0]]
+            _masked(grad[start:stop].unsqueeze(1), mask[start:stop], out=part)
+            out.add_(part)
+    return dz
+
+
+def _chunks(z: Tensor) -> range:
+    per_row = max(1, z.shape[1:].numel())
+    rows = z.shape[0] if z.device.type != "cpu" else _CHUNK_ELEMENTS // per_row
+    return range(0, z.shape[0], max(1, rows))
+
+
+def _by_numpy(values: Tensor) -> bool:
+    return values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
+
+
+def _and_positive(mask: Tensor, values: Tensor) -> None:
+    """mask &= values > 0, in place."""
+    if _by_numpy(values):
+        np.logical_and(mask.numpy(), np.greater(values.numpy(), 0), out=mask.numpy())
+    else:
+        mask.logical_and_(values > 0)
+
+
+def _masked(values: Tensor, mask: Tensor, out: Tensor) -> None:
+    """out = values * mask. On the CPU by NumPy, which needs no float copy of a boolean mask."""
+    if _by_numpy(values):
+        np.multiply(values.numpy(), mask.numpy(), out=out.numpy())
+    else:
+        torch.mul(values, mask, out=out)
 
 
 def pooled_rows(z: Tensor, relu: bool, dropout: float, passes: int = 1) -> tuple[Tensor, ...]:
@@ -102,4 +154,29 @@ def pooled_rows(z: Tensor, relu: bool, dropout: float, passes: int = 1) -> tuple
     Returns:
         `passes` tensors (B, D).
     """
+    if torch.compiler.is_compiling():  # which fuses the plain operators itself
+        h = torch.relu(z) if relu else z
+        return tuple(F.dropout(h, dropout).sum(dim=1) for _ in range(passes))
     return _PooledRows.apply(z, relu, float(dropout), passes)
+
+
+def row_products(
+    z: Tensor, bias: Tensor | None, x: Tensor, y: Tensor, relu: bool, dropout: float, passes: int = 1
+) -> tuple[Tensor, ...]:
+    """x + y * s with the s of `pooled_rows(z + bias)`: the layer's product and residual.
+
+    Args:
+        z: (B, M, D).
+        bias: (M*D,) or None.
+        x: (B, D), the residual.
+        y: (B, D), the factor.
+        relu, dropout, passes: as in `pooled_rows`.
+
+    Returns:
+        `passes` tensors (B, D).
+    """
+    if native.usable(z, x, y) and (bias is None or native.usable(bias)):
+        return _Products.apply(z, bias, x, y, relu, float(dropout), passes)
+    if bias is not None:
+        z = z + bias.view(z.shape[1:]).to(z.dtype)
+    return tuple(torch.addcmul(x, y, s.to(x.dtype)) for s in pooled_rows(z, relu, dropout, passes))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import unknown
-from fuxictr_qnn.layers._pooled_rows import pooled_rows
+from fuxictr_qnn.layers._pooled_rows import row_products
 
 HEAD_LAYOUTS = ("reference", "aligned", "block")
 
@@ -25,6 +25,20 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "none": nn.Identity,
 }
+
+
+class _Gram(torch.autograd.Function):
+    """x (B, D) -> x^T x (D, D), whose gradient x (G + G^T) takes one product instead of autograd's two."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.t() @ x
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return x @ (grad + grad.t())
 
 
 class BlockLinear(nn.Module):
@@ -132,15 +146,21 @@ class KhatriRaoLayer(nn.Module):
                 f"flattened to one row; got {tuple(x.shape)}"
             )
         x_heads = self._split_heads(x)
+        # The aligned product keeps the fields' order: formed head-major, like its residual, and put back.
+        residual = x if self.head_layout == "reference" else x_heads
         if self.fast:
-            rows_BMD = self._rows_fast(x, x_heads, count)
+            rows_BMD, bias = self._rows_fast(x, x_heads, count)
             relu = self.activation_name == "relu"
+            if not relu:
+                with_bias = rows_BMD if bias is None else rows_BMD + bias.view(rows_BMD.shape[1:])
+                rows_BMD, bias = self.activation(with_bias), None
             dropout = self.dropout.p if self.training else 0.0
-            sums = pooled_rows(rows_BMD if relu else self.activation(rows_BMD), relu, dropout, count)
+            outs = row_products(rows_BMD, bias, residual, x_heads, relu, dropout, count)
         else:
             h = self.activation(self._projection(x, x_heads, count))
             sums = [self._rows_first(self.dropout(h)).sum(dim=1) for _ in range(count)]
-        return tuple(self._product_and_residual(x, x_heads, s.to(x.dtype)) for s in sums)
+            outs = [torch.addcmul(residual, x_heads, s.to(x.dtype)) for s in sums]
+        return tuple(out if self.head_layout == "reference" else self._join_heads(out) for out in outs)
 
     # Projection: linear and batch norm, (B, D) -> (B, M*D), ordered head, row, position in the head
 
@@ -159,16 +179,17 @@ class KhatriRaoLayer(nn.Module):
         self._move_again(before, count - 1)
         return z
 
-    def _rows_fast(self, x: Tensor, x_heads: Tensor, count: int) -> Tensor:
-        """The projection as (B, M, D), D head-major."""
+    def _rows_fast(self, x: Tensor, x_heads: Tensor, count: int) -> tuple[Tensor, Tensor | None]:
+        """The projection as (B, M, D), D head-major, and the bias (M*D,) that it still lacks."""
         if not isinstance(self.linear, nn.Linear) or x.shape[0] < 2:
-            return self._rows_first(self._projection(x, x_heads, count))
+            return self._rows_first(self._projection(x, x_heads, count)), None
         statistics = None
         if self.bn is not None and self.training:
             with torch.autocast(x.device.type, enabled=False):  # statistics stay in full precision
                 statistics = self._statistics(x, count)
         weight, bias = self.row_weights(statistics)
-        return F.linear(x, weight, bias).view(x.shape[0], self.num_rows, self.input_dim)
+        rows_BMD = F.linear(x, weight).view(x.shape[0], self.num_rows, self.input_dim)
+        return rows_BMD, bias.to(rows_BMD.dtype)
 
     def row_weights(self, statistics: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Weight (M*D, D) and bias (M*D,) of the rows, batch norm in them; output (m, j) is row m at j.
@@ -195,8 +216,7 @@ class KhatriRaoLayer(nn.Module):
         weight = self.linear.weight
         x = x.to(weight.dtype)  # under autocast the layer before may have given bfloat16
         x_mean = x.mean(dim=0)
-        centred = x - x_mean
-        cov = centred.t() @ centred / x.shape[0]
+        cov = _Gram.apply(x - x_mean) / x.shape[0]
         mean = weight @ x_mean + self.linear.bias
         var = ((weight @ cov) * weight).sum(dim=1).clamp_min(0)
         rows = x.shape[0]
@@ -248,11 +268,6 @@ class KhatriRaoLayer(nn.Module):
             return h.view(h.shape[0], self.num_rows, self.input_dim)
         h_BHMd = h.view(h.shape[0], self.num_heads, self.num_rows, -1)
         return h_BHMd.transpose(1, 2).reshape(h.shape[0], self.num_rows, self.input_dim)
-
-    def _product_and_residual(self, x: Tensor, x_heads: Tensor, s: Tensor) -> Tensor:
-        if self.head_layout == "reference":
-            return torch.addcmul(x, x_heads, s)
-        return torch.addcmul(x, x, self._join_heads(s))
 
     def extra_repr(self) -> str:
         return (

@@ -39,6 +39,7 @@ class FitSettings(BaseModel):
     max_gradient_norm: float = Field(10.0, gt=0)
     accumulate_steps: int = Field(1, ge=1)
     amp: Literal["bf16"] | None = None
+    compile: bool = False  # the forward pass and loss of training by torch.compile
 
     reduce_lr_on_plateau: bool = True
     reduce_lr_patience: int = Field(1, ge=1)

@@ -82,11 +82,13 @@ def build_model(
             experiment.expid,
             experiment.model,
         )
-    if fit.accumulate_steps > 1 and type(model).train_step is not BaseModel.train_step:
-        raise RequestError(
-            f"{experiment.expid}: accumulate_steps: {experiment.model} has a train_step of its own, "
-            "which takes one batch at a time; remove the key"
-        )
+    if type(model).train_step is not BaseModel.train_step:
+        for key, asked in (("accumulate_steps", fit.accumulate_steps > 1), ("compile", fit.compile)):
+            if asked:
+                raise RequestError(
+                    f"{experiment.expid}: {key}: {experiment.model} has a train_step of its own, "
+                    "which knows nothing of it; remove the key"
+                )
     own_loss = own_loss_of(model) if getattr(feature_map, "weight_col", None) else []
     if own_loss:
         raise RequestError(

@@ -43,6 +43,7 @@ class TrainStep:
         self.regularizer = None if own_loss or self.own_step else Regularizer(model)
         self.weight_col = getattr(model.feature_map, "weight_col", None)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.forward = torch.compile(model.forward) if settings.compile else model.forward
 
     def __call__(self, batches: Sequence[dict[str, Tensor]]) -> Tensor:
         """Update the weights once, from one batch or the mean gradient of several; returns the loss."""
@@ -73,7 +74,7 @@ class TrainStep:
     def _loss(self, batch: dict[str, Tensor], weight: Tensor | None) -> Tensor:
         batch = {name: column for name, column in batch.items() if name != self.weight_col}
         with autocast(self.model, self.settings.amp):
-            outputs = self.model.forward(batch)
+            outputs = self._forward(batch)
         y_true = self.model.get_labels(batch)
         if weight is not None and not isinstance(self.model, SelfEnsemble):
             return weighted_loss(self.model.loss_fn, outputs["y_pred"], y_true, weight)
@@ -82,6 +83,15 @@ class TrainStep:
         if self.regularizer is None:
             return self.model.compute_loss(outputs, y_true)
         return self.model.add_loss(outputs, y_true)
+
+    def _forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        try:
+            return self.forward(batch)
+        except RuntimeError as error:
+            if not self.settings.compile:
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            raise RunError(f"compile: the compiled model fails: {reason}; remove the key") from error
 
 
 class LossLog:

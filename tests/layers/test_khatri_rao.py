@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fuxictr_qnn.layers import ACTIVATIONS, KhatriRaoLayer
 from fuxictr_qnn.layers._pooled_rows import pooled_rows
-from fuxictr_qnn.layers.dropout import Dropout, keep_mask
+from fuxictr_qnn.layers.dropout import Dropout
+from fuxictr_qnn.layers.masks import keep_mask
 
 erf = np.vectorize(math.erf)
 FORMULAS = {

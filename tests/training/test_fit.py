@@ -252,17 +252,48 @@ def test_averages_are_restored_to_the_models_device(settings, feature_map, train
     assert {value.device.type for value in averaged.values()} == {"meta"}
 
 
-def test_accumulation_and_an_own_train_step_exclude_each_other(feature_map):
+@pytest.mark.parametrize("key, value", [("accumulate_steps", 2), ("compile", True)])
+def test_what_an_own_train_step_excludes(key, value, feature_map):
     class Own(DNN):
         def train_step(self, batch_data):
             return BaseModel.train_step(self, batch_data)
 
     register_model(Own, name="OwnStep")
     experiment = SimpleNamespace(
-        expid="x", model="OwnStep", model_params={"embedding_dim": 4}, fit=FitSettings(accumulate_steps=2)
+        expid="x", model="OwnStep", model_params={"embedding_dim": 4}, fit=FitSettings(**{key: value})
     )
-    with pytest.raises(RequestError, match="accumulate_steps: OwnStep has a train_step of its own"):
+    with pytest.raises(RequestError, match=f"{key}: OwnStep has a train_step of its own"):
         build_model(experiment, feature_map, -1, "unused")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["QNNalpha", "DNN"])
+def test_compiled_steps_give_the_losses_of_plain_ones(name, feature_map, train_batches):
+    """The compiler takes most of a minute. Dropout is 0: a compiled model draws masks of its own."""
+    losses = []
+    for compiled in (False, True):
+        settings = SMALL.model_copy(update={"compile": compiled})
+        model = make(name, feature_map, settings)
+        replace_optimizer(model, settings)
+        step = TrainStep(model.train(), settings)
+        losses.append([step([batch]).item() for batch in train_batches])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_a_model_that_cannot_be_compiled_says_so(feature_map, train_batches, monkeypatch):
+    def compiled(forward):
+        def fails(batch):
+            raise RuntimeError("no C++ compiler\nand a long trace")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    settings = SMALL.model_copy(update={"compile": True})
+    step = TrainStep(make("DNN", feature_map), settings)
+    with pytest.raises(
+        RunError, match="compile: the compiled model fails: no C\\+\\+ compiler; remove the key"
+    ):
+        step(train_batches[:1])
 
 
 def test_weights_come_back_after_an_averaged_evaluation(feature_map):

@@ -1,0 +1,127 @@
+"""The compiled rows give what NumPy and torch give: masks and sums bit for bit, gradients to rounding."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from fuxictr_qnn.layers import _pooled_rows, native
+from fuxictr_qnn.layers._pooled_rows import pooled_rows, row_products
+from fuxictr_qnn.layers.dropout import Dropout
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, native.COMPILERS)), reason="no C compiler on this machine"
+)
+
+
+@pytest.fixture
+def without_compiler(monkeypatch):
+    """A call makes `function` run as on a machine that has no compiler."""
+
+    def call(function, *args):
+        with monkeypatch.context() as patch:
+            patch.setattr(native, "library", lambda: None)
+            torch.manual_seed(5)
+            return function(*args)
+
+    return call
+
+
+def with_seed(function, *args):
+    torch.manual_seed(5)
+    return function(*args)
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", [(33, 3, 7), (4, 1, 64), (130, 5, 16), (1, 2, 3)])
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.1, 0.6])
+@pytest.mark.parametrize("passes", [1, 2])
+def test_sums_and_masks_are_those_of_numpy(shape, relu, dropout, passes, without_compiler):
+    z = torch.randn(shape)
+    for ours, theirs in zip(
+        with_seed(pooled_rows, z, relu, dropout, passes),
+        without_compiler(pooled_rows, z, relu, dropout, passes),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    if relu or dropout:
+        seeds = [3, 4][:passes]
+        _, _, masks = native.pool(z, relu, round((1 - dropout) * 65536), seeds)
+        assert all(mask.dtype == torch.bool for mask in masks)
+        kept = torch.stack(masks).float().mean()
+        assert 0 <= kept <= 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("relu", [True, False])
+def test_products_and_all_gradients(with_bias, dropout, passes, relu, without_compiler):
+    def gradients():
+        torch.manual_seed(2)
+        z, x, y = torch.randn(50, 3, 9), torch.randn(50, 9), torch.randn(50, 9)
+        bias = torch.randn(27) if with_bias else None
+        leaves = [t.requires_grad_() for t in (z, x, y, bias) if t is not None]
+        outs = row_products(z, bias, x, y, relu, dropout, passes)
+        total = sum((out * torch.randn(50, 9)).sum() for out in outs)
+        return [*outs, *torch.autograd.grad(total, leaves)]
+
+    for ours, theirs in zip(gradients(), without_compiler(gradients), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@needs_compiler
+def test_the_written_out_product():
+    z, x, y, bias = torch.randn(20, 4, 6), torch.randn(20, 6), torch.randn(20, 6), torch.randn(24)
+    (out,) = row_products(z, bias, x, y, relu=True, dropout=0.0)
+    expected = x + y * torch.relu(z + bias.view(4, 6)).sum(dim=1)
+    torch.testing.assert_close(out, expected)
+
+
+@needs_compiler
+def test_values_that_are_not_finite_stay_visible():
+    z = torch.zeros(5, 2, 3)
+    z[1, 0, 2], z[3, 1, 1] = float("nan"), float("inf")
+    (s,) = pooled_rows(z, True, 0.5)
+    assert not s[1, 2].isfinite() and not s[3, 1].isfinite() and s[[0, 2, 4]].isfinite().all()
+
+
+@needs_compiler
+def test_dropout_drops_the_same_elements(without_compiler):
+    for shape in [(64, 33), (17,), (5, 4, 3)]:
+        x = torch.rand(shape) + 1
+        layer = Dropout(0.3)
+        assert torch.equal(with_seed(layer, x), without_compiler(layer, x))
+
+
+def test_other_dtypes_and_views_are_left_to_torch():
+    z = torch.randn(4, 3, 2)
+    assert not native.usable(z.double()) and not native.usable(z.transpose(0, 1))
+    assert _pooled_rows.pooled_rows(z.double(), True, 0.1)[0].dtype == torch.float64
+
+
+def test_the_switch_and_a_missing_compiler(monkeypatch):
+    native.library.cache_clear()
+    monkeypatch.setenv(native.SWITCH, "0")
+    assert native.library() is None
+    native.library.cache_clear()
+    monkeypatch.delenv(native.SWITCH)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CC", "")
+    assert native.library() is None
+    native.library.cache_clear()
+
+
+@needs_compiler
+def test_a_compiler_that_fails_leaves_nothing(monkeypatch, tmp_path):
+    native.library.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "FLAGS", ("--no-such-flag",))
+    assert native.library() is None
+    assert not list((tmp_path / "fuxictr_qnn").iterdir())
+    monkeypatch.undo()
+    native.library.cache_clear()

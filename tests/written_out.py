@@ -34,7 +34,8 @@ def randomised(model: nn.Module) -> nn.Module:
     """Weights that make every term count; rows of padding stay 0."""
     torch.manual_seed(4)
     for parameter in model.parameters():
-        parameter.data.normal_(std=0.4)
+        if parameter.requires_grad:  # FuxiCTR keeps masks as parameters
+            parameter.data.normal_(std=0.4)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.running_mean.normal_(std=0.3)
@@ -46,6 +47,16 @@ def randomised(model: nn.Module) -> nn.Module:
 
 def relu(z: np.ndarray) -> np.ndarray:
     return np.where(z.real > 0, z, 0)
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def layer_norm(z: np.ndarray, gain: np.ndarray | float, bias: np.ndarray | float) -> np.ndarray:
+    """Over the last axis."""
+    centred = z - z.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5) * gain + bias
 
 
 def affine(w: Weights, name: str, x: np.ndarray) -> np.ndarray:
@@ -136,9 +147,10 @@ def check_model(model: RankModel, batch: Batch, formula: Callable[[Weights], np.
     np.testing.assert_allclose(logit.detach().numpy(), expected, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(in_float32, expected, rtol=1e-5, atol=1e-5)
 
-    check_gradients(logit, dict(model.named_parameters()), lambda w: formula(weights | w))
+    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    check_gradients(logit, parameters, lambda w: formula(weights | w))
     if not model.training:  # in training, batch norm takes a bias away again
-        for name, parameter in model.named_parameters():
+        for name, parameter in parameters.items():
             slope = torch.autograd.grad(model.logit(X).sum(), parameter)[0]
             assert slope.abs().max() > 1e-6, f"{name} changes nothing"
 

@@ -1,7 +1,9 @@
 """Layers and losses in pure torch: nothing here knows FuxiCTR, data or training."""
 
 from fuxictr_qnn.layers.cross_net import CrossNet
+from fuxictr_qnn.layers.gated_cross_net import GatedCrossNet
 from fuxictr_qnn.layers.khatri_rao import ACTIVATIONS, HEAD_LAYOUTS, KhatriRaoLayer
+from fuxictr_qnn.layers.masked_cross_net import MaskedCrossNet
 from fuxictr_qnn.layers.neurons import NEURON_FORMATS, NeuronFormat, QuadraticNeuron
 from fuxictr_qnn.layers.qnn_alpha import QuadraticNetwork
 from fuxictr_qnn.layers.quadratic_form import QuadraticForm
@@ -15,8 +17,10 @@ __all__ = [
     "AdaptiveSparseTargetAttention",
     "CONSISTENCY_LOSSES",
     "CrossNet",
+    "GatedCrossNet",
     "HEAD_LAYOUTS",
     "KhatriRaoLayer",
+    "MaskedCrossNet",
     "MeanPooling",
     "NEURON_FORMATS",
     "NeuronFormat",

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fuxictr_qnn.layers import native
 from fuxictr_qnn.layers.khatri_rao import BlockLinear, KhatriRaoLayer
 
 
@@ -58,12 +57,9 @@ class FoldedKhatriRao(nn.Module):
         self.activation = layer.activation
 
     def forward(self, x: Tensor) -> Tensor:
-        factor = x if self.order is None else x.index_select(1, self.order)
-        relu = isinstance(self.activation, nn.ReLU)
-        if relu and native.usable(x, self.weight) and not torch.is_grad_enabled():
-            return native.score(torch.mm(x, self.weight).view(self.shape), self.bias, x, factor)
         rows = torch.addmm(self.bias, x, self.weight)
-        rows = rows.relu_() if relu else self.activation(rows)
+        rows = rows.relu_() if isinstance(self.activation, nn.ReLU) else self.activation(rows)
+        factor = x if self.order is None else x.index_select(1, self.order)
         return torch.addcmul(x, factor, rows.view(self.shape).sum(1))
 
 

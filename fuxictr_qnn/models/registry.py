@@ -33,6 +33,16 @@ OWN_MODELS = {
     "DeepFM": "fuxictr_qnn.models.deepfm",
     "xDeepFM": "fuxictr_qnn.models.xdeepfm",
     "DCNv2": "fuxictr_qnn.models.dcnv2",
+    "WideDeep": "fuxictr_qnn.models.wide_deep",
+    "PNN": "fuxictr_qnn.models.pnn",
+    "DCN": "fuxictr_qnn.models.dcn",
+    "AutoInt": "fuxictr_qnn.models.autoint",
+    "MaskNet": "fuxictr_qnn.models.masknet",
+    "FinalMLP": "fuxictr_qnn.models.finalmlp",
+    "FinalNet": "fuxictr_qnn.models.finalnet",
+    "GDCN": "fuxictr_qnn.models.gdcn",
+    "ECN": "fuxictr_qnn.models.ecn",
+    "DCNv3": "fuxictr_qnn.models.dcnv3",
     "QNNalpha_DeepFM": "fuxictr_qnn.models.qnn_alpha_deepfm",
     "QNNalpha_xDeepFM": "fuxictr_qnn.models.qnn_alpha_xdeepfm",
     "QNNalpha_DCNv2": "fuxictr_qnn.models.qnn_alpha_dcnv2",
@@ -51,6 +61,7 @@ ALIASES = {
     "QNN_T26_DCNv2": "QNNalpha_DCNv2",
     "QNN_T26_MLP": "QNNalpha_MLP",
     "QIN_variety_v9": "QIN",
+    "FCN": "DCNv3",
 }
 
 _WHEEL_PACKAGE = "model_zoo.LongCTR"  # the models that FuxiCTR's wheel carries

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fuxictr.features import FeatureMap
 
 
@@ -19,20 +21,61 @@ def require_linear_terms(feature_map: FeatureMap) -> None:
         )
 
 
-def require_equal_dims(feature_map: FeatureMap) -> None:
-    """Products between the embeddings of fields need one width for all of them.
+def require_equal_dims(feature_map: FeatureMap) -> int:
+    """Products between the embeddings of fields need one width for all of them; returns it.
 
     Raises:
         ValueError: features with different embedding dims.
     """
     widths: dict[int, str] = {}  # width -> the first feature that has it
-    for name, spec in feature_map.features.items():
-        if spec["type"] != "meta":
-            width = spec.get("emb_output_dim", spec.get("embedding_dim", feature_map.default_emb_dim))
-            widths.setdefault(width, name)
+    for name, width in embedding_widths(feature_map).items():
+        widths.setdefault(width, name)
     if len(widths) > 1:
         shown = ", ".join(f"{width} ({name})" for width, name in widths.items())
         raise ValueError(f"the model multiplies embeddings of fields, so all need one embedding_dim: {shown}")
+    return next(iter(widths), feature_map.default_emb_dim)
+
+
+def require_even_dims(feature_map: FeatureMap) -> None:
+    """Halves of the embeddings are treated differently.
+
+    Raises:
+        ValueError: features with different embedding dims, or with an odd one.
+    """
+    width = require_equal_dims(feature_map)
+    if width % 2:
+        raise ValueError(f"the model halves embeddings, so embedding_dim must be even, got {width}")
+
+
+def embedding_widths(feature_map: FeatureMap) -> dict[str, int]:
+    """Feature -> the width of its embedding."""
+    return {
+        name: spec.get("emb_output_dim", spec.get("embedding_dim", feature_map.default_emb_dim))
+        for name, spec in feature_map.features.items()
+        if spec["type"] != "meta"
+    }
+
+
+def require_positive(**sizes: int) -> None:
+    """Counts and widths, by their config keys, must be at least 1.
+
+    Raises:
+        ValueError: names the first that is not.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def require_widths(**hidden_units: Sequence[int]) -> None:
+    """These networks, by their config keys, cannot do without a hidden layer.
+
+    Raises:
+        ValueError: names the first without.
+    """
+    for name, units in hidden_units.items():
+        if not units:
+            raise ValueError(f"{name} needs at least one width")
 
 
 def require_no_item_table(feature_map: FeatureMap, model: str) -> None:

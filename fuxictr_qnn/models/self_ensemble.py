@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fuxictr.pytorch.models import BaseModel
@@ -13,6 +14,12 @@ from fuxictr_qnn.layers.weighting import weighted_loss
 # What a model may not define itself, because the self-ensemble loss has to.
 _OWN_LOSS = ("add_loss", "compute_loss", "train_step")
 ROW_WEIGHT = "row_weight"  # in what `add_loss` gets: the weights (B, 1) of the rows, where there are any
+
+
+def knows_weights(add_loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Decorator of an `add_loss` that counts rows by the ROW_WEIGHT it may be given."""
+    add_loss.knows_weights = True
+    return add_loss
 
 
 class SelfEnsemble:
@@ -44,6 +51,7 @@ class SelfEnsemble:
         p1, p2 = self.predictions(inputs, 2)
         return {"y_pred": (p1 + p2) / 2, "y_pred_1": p1, "y_pred_2": p2}
 
+    @knows_weights
     def add_loss(self, return_dict: dict[str, Tensor], y_true: Tensor) -> Tensor:
         """The self-ensemble loss where there are two passes, the configured loss otherwise."""
         weight = return_dict.get(ROW_WEIGHT)
@@ -87,10 +95,13 @@ def with_self_ensemble(cls: type[BaseModel]) -> type[BaseModel]:
 
 
 def own_loss_of(model: BaseModel) -> list[str]:
-    """The methods by which a model's class brings a loss or a training step of its own."""
-    names = (*_OWN_LOSS, "regularization_loss")
-    known = {name: (getattr(BaseModel, name), getattr(SelfEnsemble, name, None)) for name in names}
-    return [name for name in names if getattr(type(model), name) not in known[name]]
+    """The methods by which a model's class brings a loss or a training step that knows no weights of rows."""
+    methods = {name: getattr(type(model), name) for name in (*_OWN_LOSS, "regularization_loss")}
+    return [
+        name
+        for name, method in methods.items()
+        if method is not getattr(BaseModel, name) and not getattr(method, "knows_weights", False)
+    ]
 
 
 def has_dropout(model: nn.Module) -> bool:

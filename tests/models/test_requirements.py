@@ -18,6 +18,15 @@ ACTIVATIONS = {
     "DeepFM": [("hidden_activations", "hidden_units")],
     "xDeepFM": [("dnn_activations", "dnn_hidden_units")],
     "DCNv2": [("dnn_activations", "parallel_dnn_hidden_units")],
+    "WideDeep": [("hidden_activations", "hidden_units")],
+    "PNN": [("hidden_activations", "hidden_units")],
+    "DCN": [("dnn_activations", "dnn_hidden_units")],
+    "GDCN": [("dnn_activations", "dnn_hidden_units")],
+    "AutoInt": [("dnn_activations", "dnn_hidden_units")],
+    "FinalMLP": [
+        ("mlp1_hidden_activations", "mlp1_hidden_units"),
+        ("mlp2_hidden_activations", "mlp2_hidden_units"),
+    ],
     "QNNalpha_MLP": [("hidden_activations", "hidden_units")],
     "DIN": [
         ("dnn_activations", "dnn_hidden_units"),

@@ -258,11 +258,11 @@ def test_what_an_own_train_step_excludes(key, value, feature_map):
         def train_step(self, batch_data):
             return BaseModel.train_step(self, batch_data)
 
-    register_model(Own, name="OwnStep")
+    register_model(Own, name=f"OwnStep_{key}")
     experiment = SimpleNamespace(
-        expid="x", model="OwnStep", model_params={"embedding_dim": 4}, fit=FitSettings(**{key: value})
+        expid="x", model=f"OwnStep_{key}", model_params={"embedding_dim": 4}, fit=FitSettings(**{key: value})
     )
-    with pytest.raises(RequestError, match=f"{key}: OwnStep has a train_step of its own"):
+    with pytest.raises(RequestError, match=f"{key}: OwnStep_{key} has a train_step of its own"):
         build_model(experiment, feature_map, -1, "unused")
 
 

@@ -139,15 +139,6 @@ def spread(
     return dz, dbias, dx, dy
 
 
-def score(z: Tensor, bias: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """x + y * sum_m relu(z + bias) of z (B, M, D), bias (M * D,), x and y (B, D)."""
-    out = torch.empty_like(x)
-    library().score(
-        *map(_pointer, (z, bias, x, y)), *_sizes(*z.shape), _pointer(out), torch.get_num_threads()
-    )
-    return out
-
-
 def _check(failed: int) -> None:
     if failed:
         raise MemoryError("no memory for the temporaries of a few rows")

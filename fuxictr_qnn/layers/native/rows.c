@@ -139,22 +139,3 @@ int spread(const float *const *gradients, const uint8_t *const *masks, const flo
     }
     return failed;
 }
-
-/* out = x + y * sum over m of relu(z (rows, m, width) + bias (m, width)): `pool` where nothing is to be remembered. */
-void score(const float *z, const float *bias, const float *x, const float *y, int64_t rows, int64_t depth,
-           int64_t width, float *out, int32_t threads) {
-#pragma omp parallel for num_threads(threads) if (rows * depth * width > 1 << 15)
-    for (int64_t r = 0; r < rows; r++) {
-        float *restrict s = out + r * width;
-        memset(s, 0, sizeof(float) * width);
-        for (int64_t m = 0; m < depth; m++) {
-            const float *restrict v = z + (r * depth + m) * width;
-            const float *restrict b = bias + m * width;
-            for (int64_t d = 0; d < width; d++) {
-                const float value = v[d] + b[d];
-                s[d] += value < 0.0f ? 0.0f : value; /* NaN stays */
-            }
-        }
-        for (int64_t d = 0; d < width; d++) s[d] = x[r * width + d] + y[r * width + d] * s[d];
-    }
-}

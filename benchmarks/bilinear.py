@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.run_folders import markdown
 from benchmarks.sides import Action, hardware, measure
 from benchmarks.train_step import device
 from fuxictr_qnn.layers import QuadraticNeuron
+from fuxictr_qnn.reporting.table import markdown
 from fuxictr_qnn.training.device import keep_freed_memory
 
 WIDTH, LAYERS, ROWS = 100, 3, 10_000

@@ -27,6 +27,7 @@ from sklearn.datasets import make_circles, make_moons
 from torch import Tensor, nn
 
 from fuxictr_qnn.layers import CrossNet, QuadraticNeuron
+from fuxictr_qnn.reporting.published import load_published
 
 WIDTH, LAYERS, LEARNING_RATE = 20, 2, 1e-2
 TRAIN_POINTS, TEST_POINTS, TEST_SEED = 700, 300, 1000
@@ -44,15 +45,19 @@ TOYS = {
     "circles": Toy(lambda n, seed: make_circles(n, noise=0.1, factor=0.5, random_state=seed), epochs=100),
 }
 
-# Figure 2 of the paper, in the order of TOYS.
-PUBLISHED = {
-    "MLP": (0.9133, 0.9867),
-    "MLP without activation": (0.8567, 0.5567),
-    "CrossNetV2": (0.9100, 0.9733),
-    "T9": (0.9167, 0.9900),
-    "DCNv2": (0.9200, 0.9900),
-    "T19": (0.9233, 0.9933),
-}
+
+def published_accuracies() -> dict[str, tuple[float, ...]]:
+    """Model -> its accuracy in figure 2 of the paper on each toy."""
+    found = [figure for figure in load_published().figures if figure.place == "figure 2"]
+    return {
+        name: tuple(
+            f.values["accuracy"] for toy in TOYS for f in found if (f.model, f.dataset) == (name, toy)
+        )
+        for name in dict.fromkeys(figure.model for figure in found)
+    }
+
+
+PUBLISHED = published_accuracies()
 
 
 class Parallel(nn.Module):

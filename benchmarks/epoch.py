@@ -20,11 +20,11 @@ from typing import Any
 from fuxictr.pytorch.models import BaseModel
 
 from benchmarks.reference import PlainQNNalpha
-from benchmarks.run_folders import markdown
 from benchmarks.sides import Action, hardware, measure
 from benchmarks.train_step import device
 from benchmarks.workloads import QNN_ALPHA, Workload
 from fuxictr_qnn.data import BuiltDataset, Loader, Places, load_feature_map, open_dataset, open_loaders
+from fuxictr_qnn.reporting.table import markdown
 from fuxictr_qnn.training.device import keep_freed_memory
 from fuxictr_qnn.training.fit import Fit
 from fuxictr_qnn.training.setup import seed_everything
@@ -70,7 +70,9 @@ def fuxictr_model(workload: Workload, places: Places) -> tuple[BaseModel, Any, A
         batch_size=workload.batch_size, shuffle=True, data_format="parquet",
     )  # fmt: skip
     keys = {"metrics": ["AUC", "logloss"], "monitor": "AUC", "model_root": tempfile.mkdtemp(), "verbose": 0}
-    return PlainQNNalpha(feature_map, gpu=gpu(), **keys, **workload.params), train, valid
+    model = PlainQNNalpha(feature_map, gpu=gpu(), **keys, **workload.params)
+    Path(model.checkpoint).parent.mkdir(parents=True)  # its fit relies on the folder
+    return model, train, valid
 
 
 def ours(workload: Workload, places: Places) -> Action:

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.epoch import DATASETS, built, fuxictr_model, our_model
-from benchmarks.run_folders import markdown
 from benchmarks.sides import Action, hardware, measure
 from benchmarks.workloads import QNN_ALPHA, Workload
 from fuxictr_qnn.data import Places
+from fuxictr_qnn.reporting.table import markdown
 from fuxictr_qnn.training.evaluation import evaluate
 from fuxictr_qnn.training.metrics import evaluate_metrics
 

@@ -13,140 +13,94 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
-from benchmarks.run_folders import Run, load_runs, markdown, require_one_each, spread
-from fuxictr_qnn.training.metrics import group_auc
+from fuxictr_qnn.reporting.bootstrap import REPEATS, GroupScores, RankedScores, interval, resample
+from fuxictr_qnn.reporting.entries import Entry, entries_by_data
+from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.reporting.results import plus_minus
+from fuxictr_qnn.reporting.runs import Scores
+from fuxictr_qnn.reporting.statistics import Spread
+from fuxictr_qnn.reporting.table import markdown
+from fuxictr_qnn.training.metrics import gauc
 
 BASELINE = "QIN"
+METRICS = {"auc": RankedScores, "gauc": GroupScores}
 
 
-@dataclass
-class Scored:
-    """The test scores of one run, ready for AUC and gAUC with the users weighted.
-
-    Everything that does not depend on the weights (the order of the scores, the ties) is found once:
-    a repeat of the bootstrap takes two lookups and a running sum.
-    """
-
-    negatives: np.ndarray  # users of the negative rows, by rising score
-    positives: np.ndarray  # users of the positive rows
-    below: np.ndarray  # for each positive row, how many negative rows have a lower score
-    not_above: np.ndarray  # and how many have no higher one
-    user_auc: np.ndarray  # NaN where a user has one class only
-    user_rows: np.ndarray
-
-    @classmethod
-    def read(cls, folder: Path) -> Scored:
-        table = pl.read_parquet(folder / "test_scores.parquet")
-        label, score = table["y_true"].to_numpy() > 0.5, table["y_pred"].to_numpy()
-        return cls.of(label, score, table["group"].to_numpy())
-
-    @classmethod
-    def of(cls, label: np.ndarray, score: np.ndarray, group: np.ndarray) -> Scored:
-        user = np.unique(group, return_inverse=True)[1]
-        order = np.argsort(score[~label])
-        sides = [np.searchsorted(score[~label][order], score[label], side) for side in ("left", "right")]
-        return cls(user[~label][order], user[label], *sides, *group_auc(label.astype(float), score, user))
-
-    def auc(self, times: np.ndarray) -> float:
-        """AUC over all rows, the rows of user u counted times[u] times; ties count half."""
-        negative = np.r_[0.0, np.cumsum(times[self.negatives], dtype=float)]
-        positive = times[self.positives].astype(float)
-        below = (negative[self.below] + negative[self.not_above]) / 2
-        return float(positive @ below / (positive.sum() * negative[-1]))
-
-    def gauc(self, times: np.ndarray) -> float:
-        """The users' AUCs, weighted by their rows."""
-        weight = np.where(np.isnan(self.user_auc), 0.0, times * self.user_rows)
-        return float(weight @ np.nan_to_num(self.user_auc) / weight.sum())
-
-
-def differences(
-    groups: dict[str, list[Scored]], baseline: str, repeats: int
-) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """group -> metric -> (difference to the baseline, and its 95 % interval)."""
-    users = len(groups[baseline][0].user_rows)
-    rng = np.random.default_rng(2019)
-    draws = [np.ones(users)]  # the first is the data as it is
-    draws += [np.bincount(rng.integers(users, size=users), minlength=users) for _ in range(repeats)]
-    means = {
-        metric: {
-            name: np.array([np.mean([getattr(s, metric)(times) for s in scored]) for times in draws])
-            for name, scored in groups.items()
+def resampled(groups: dict[str, Sequence[Scores]], repeats: int) -> dict[str, dict[str, np.ndarray]]:
+    """metric -> group -> mean over its runs, of the data as it is and of each draw of its users."""
+    runs = [scores for group in groups.values() for scores in group]
+    users = [np.unique(scores.groups, return_inverse=True)[1] for scores in runs]
+    means = {}
+    for metric, ranked in METRICS.items():
+        pairs = zip(runs, users, strict=True)
+        models = [ranked(scores.labels, scores.predictions, user) for scores, user in pairs]
+        values = iter(resample(models, int(users[0].max()) + 1, repeats))
+        means[metric] = {
+            name: np.mean([next(values) for _ in group], axis=0) for name, group in groups.items()
         }
-        for metric in ("auc", "gauc")
-    }
-    return {
-        name: {metric: _interval(of[name] - of[baseline]) for metric, of in means.items()} for name in groups
-    }
+    return means
 
 
-def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    low, high = np.quantile(values[1:], [0.025, 0.975])
-    return float(values[0]), float(low), float(high)
+def gap(means: dict[str, np.ndarray], name: str) -> str:
+    """A group's difference to the baseline, with its interval, in 1e-4."""
+    if name == BASELINE or BASELINE not in means:
+        return ""
+    draws = 1e4 * (means[name] - means[BASELINE])
+    low, high = interval(draws)
+    return f"{draws[0]:+.0f} [{low:+.0f}, {high:+.0f}]"
 
 
-def label_of(run: Run) -> str:
+def label_of(entry: Entry) -> str:
     """`QIN_ml1mnext_softmax` -> `QIN softmax`."""
-    model, _, variant = run.expid.partition("_")
+    model, _, variant = entry.record.expid.partition("_")
     return f"{model} {variant.partition('_')[2]}".strip()
 
 
-def table(runs: list[Run], repeats: int) -> str:
+def table(entries: list[Entry], repeats: int) -> str:
     """A row a model at one embedding size, the baseline first."""
-    by_label = defaultdict(list)
-    for run in runs:
-        by_label[label_of(run)].append(run)
-    for name, found in by_label.items():
-        require_one_each(found, name)
-    groups = {name: [Scored.read(run.folder) for run in found] for name, found in by_label.items()}
-    gaps = differences(groups, BASELINE, repeats) if BASELINE in groups else {}
-    ones = np.ones(max(len(scored[0].user_rows) for scored in groups.values()))
+    named = {label_of(entry): entry for entry in entries}
+    if len(named) < len(entries):
+        raise SystemExit(f"several settings of one model: {', '.join(entry.label for entry in entries)}")
+    groups = {name: [run.scores() for run in entry.runs] for name, entry in named.items()}
+    means = resampled(groups, repeats)
     rows = []
-    for name in sorted(groups, key=lambda n: (n != BASELINE, n)):
-        found, scored = by_label[name], groups[name]
+    for name in sorted(named, key=lambda n: (n != BASELINE, n)):
+        entry = named[name]
         rows.append(
             [
                 name,
-                ", ".join(str(run.seed) for run in found),
-                spread([run.metrics["valid"]["AUC"] for run in found], 4),
-                spread([run.metrics["test"]["AUC"] for run in found], 4),
-                _gap(gaps, name, "auc"),
-                spread([s.gauc(ones) for s in scored], 4),
-                _gap(gaps, name, "gauc"),
-                spread([run.metrics["test"]["logloss"] for run in found], 4),
-                f"{found[0].metrics['parameters']:,}",
-                ", ".join(str(round(run.metrics["seconds"]["train"])) for run in found),
+                ", ".join(map(str, entry.seeds)),
+                plus_minus(entry.spread("valid", "AUC"), 4),
+                plus_minus(entry.spread("test", "AUC"), 4),
+                gap(means["auc"], name),
+                plus_minus(Spread.of([gauc(s.labels, s.predictions, s.groups) for s in groups[name]]), 4),
+                gap(means["gauc"], name),
+                plus_minus(entry.spread("test", "logloss"), 4),
+                f"{entry.record.parameters:,}",
+                ", ".join(str(round(run.record.seconds["train"])) for run in entry.runs),
             ]
         )
     header = ["model", "seeds", "valid AUC", "test AUC", "to QIN, 1e-4", "test gAUC", "to QIN, 1e-4"]
     return markdown([*header, "test logloss", "parameters", "train s"], rows)
 
 
-def _gap(gaps: dict, name: str, metric: str) -> str:
-    if name == BASELINE or name not in gaps:
-        return ""
-    value, low, high = (1e4 * number for number in gaps[name][metric])
-    return f"{value:+.0f} [{low:+.0f}, {high:+.0f}]"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="root of the run folders")
     parser.add_argument("dataset", help="dataset_id of the runs to compare")
-    parser.add_argument("--bootstrap", type=int, default=1000, help="repeats of the bootstrap")
+    parser.add_argument("--bootstrap", type=int, default=REPEATS, help="repeats of the bootstrap")
     arguments = parser.parse_args()
     by_dim = defaultdict(list)
-    for run in load_runs(arguments.runs):
-        if run.metrics["dataset_id"] == arguments.dataset:
-            by_dim[run.params["embedding_dim"]].append(run)
-    for dim, runs in sorted(by_dim.items()):
-        print(f"Embedding size {dim}:\n\n{table(runs, arguments.bootstrap)}\n")
+    for (dataset_id, _), entries in entries_by_data(find_runs([arguments.runs]).runs).items():
+        for entry in entries if dataset_id == arguments.dataset else ():
+            by_dim[entry.settings["embedding_dim"]].append(entry)
+    for dim, entries in sorted(by_dim.items()):
+        print(f"Embedding size {dim}:\n\n{table(entries, arguments.bootstrap)}\n")
 
 
 if __name__ == "__main__":

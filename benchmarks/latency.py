@@ -14,10 +14,10 @@ from functools import partial
 import torch
 
 from benchmarks.reference import QNNalphaReference
-from benchmarks.run_folders import markdown
 from benchmarks.sides import Action, hardware, measure
-from benchmarks.train_step import device
+from benchmarks.train_step import device, layers_of
 from benchmarks.workloads import QNN_ALPHA, Workload
+from fuxictr_qnn.reporting.table import markdown
 
 
 def ours(workload: Workload, rows: int) -> Action:
@@ -31,8 +31,16 @@ def reference(workload: Workload, rows: int) -> Action:
     model.load_from(workload.model())
     model.to(device()).eval()
     batch = workload.batch(rows, device())
-    ids = torch.stack([batch[name] for name in workload.vocabularies], dim=1)
-    return torch.inference_mode()(lambda: model(ids))
+    names = list(workload.vocabularies)
+    return torch.inference_mode()(lambda: model(torch.stack([batch[name] for name in names], dim=1)))
+
+
+def products(workload: Workload, rows: int) -> Action:
+    """The matrix products of the layers and nothing else."""
+    _, width, outputs = layers_of(workload)
+    x = torch.randn(rows, width, device=device())
+    weights = [torch.randn(width, outputs, device=device()) for _ in range(workload.params["num_layers"])]
+    return torch.inference_mode()(lambda: [x @ weight for weight in weights])
 
 
 def main() -> None:
@@ -45,11 +53,13 @@ def main() -> None:
     for workload in (QNN_ALPHA[name] for name in args.workload):
         for rows in args.rows:
             sides = {"reference": partial(reference, workload, rows), "ours": partial(ours, workload, rows)}
+            sides["products"] = partial(products, workload, rows)
             found = measure(sides, args.turns)
+            bound = f"{1e3 * found.pop('products').median:.3f}"
             cells = [f"{1e3 * times.quantile(q):.3f}" for times in found.values() for q in (0.5, 0.99)]
             ratio = found["reference"].median / found["ours"].median
-            lines.append([workload.title, f"{rows:,}", *cells, f"{ratio:.2f}"])
-    header = ["model", "rows", "reference p50", "p99", "ours p50", "p99", "times faster"]
+            lines.append([workload.title, f"{rows:,}", *cells, f"{ratio:.2f}", bound])
+    header = ["model", "rows", "reference p50", "p99", "ours p50", "p99", "times faster", "products p50"]
     print(f"{hardware()}\n\n{markdown(header, lines)}")
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from benchmarks.run_folders import markdown
 from benchmarks.sides import hardware, memory
 from benchmarks.train_step import ours, reference
 from benchmarks.workloads import QNN_ALPHA
+from fuxictr_qnn.reporting.table import markdown
 
 
 def main() -> None:

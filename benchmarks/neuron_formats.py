@@ -15,60 +15,50 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from benchmarks.run_folders import Run, load_runs, markdown, require_one_each, spread
 from fuxictr_qnn.layers import NEURON_FORMATS
+from fuxictr_qnn.reporting.entries import Entry, entries_by_data
+from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.reporting.published import load_published
+from fuxictr_qnn.reporting.results import plus_minus
+from fuxictr_qnn.reporting.table import markdown
 
-# AUC on Criteo's test data, post-ReLU and without: KDD 2025, table 1, to the digits of the released logs.
-PUBLISHED = {
-    "T1": (0.812785, 0.813664),
-    "T2": (0.813276, 0.813046),
-    "T3": (0.812164, 0.812611),
-    "T4": (0.813946, 0.814074),
-    "T5": (0.813873, 0.813674),
-    "T6": (0.812896, 0.812233),
-    "T7": (0.812827, 0.812439),
-    "T8": (0.813735, 0.813741),
-    "T9": (0.815145, 0.815332),
-    "T10": (0.813863, 0.814970),
-    "T11": (0.813846, 0.814368),
-    "T12": (0.813992, 0.813523),
-    "T13": (0.813510, 0.813915),
-    "T14": (0.813424, 0.814162),
-    "T15": (0.814242, 0.814375),
-    "T16": (0.814342, 0.814761),
-    "T17": (0.813468, 0.814985),
-    "T18": (0.812735, 0.813315),
-    "T19": (0.814613, 0.815595),
-    "T20": (0.813403, 0.812571),
-    "T21": (0.813669, 0.814038),
-    "T22": (0.815081, 0.815330),
-    "T23": (0.814228, 0.814119),
-    "T24": (0.814239, 0.814166),
-    "T25": (0.814309, 0.814664),
-    "T26": (0.814778, 0.815667),
-}
-PAPER = [name for name in PUBLISHED if name != "T26"]  # T26 is in the released code only
+CODE_ONLY = range(26, 31)  # T26 to T30 are in the released code, not in the paper
 
 
-def by_format(runs: list[Run]) -> dict[tuple[str, bool], list[Run]]:
-    """(format, whether with post-activation) -> its runs, by seed."""
-    found = defaultdict(list)
-    for run in runs:
-        found[run.params["neuron_type"], run.params["hidden_activations"] is not None].append(run)
-    for (name, activated), of_format in found.items():
-        require_one_each(of_format, f"{name} {'with' if activated else 'without'} post-activation")
+def published_aucs() -> dict[str, tuple[float, float]]:
+    """Format as the paper numbers it -> AUC on Criteo's test data, post-ReLU and without."""
+    found = defaultdict(dict)
+    for figure in load_published().figures:
+        if figure.model == "QNN" and figure.source == "qnn_logs":
+            name = figure.variant["neuron_type"].removesuffix("_code")
+            found[name][figure.variant["hidden_activations"] is not None] = figure.values["AUC"]
+    return {name: (both[True], both[False]) for name, both in found.items()}
+
+
+PUBLISHED = published_aucs()
+PAPER = [name for name in PUBLISHED if int(name[1:]) not in CODE_ONLY]
+
+
+def by_format(entries: list[Entry]) -> dict[tuple[str, bool], Entry]:
+    """(format, whether with post-activation) -> its runs."""
+    found: dict[tuple[str, bool], Entry] = {}
+    for entry in entries:
+        key = entry.settings["neuron_type"], entry.settings["hidden_activations"] is not None
+        if key in found:
+            raise SystemExit(f"two settings of one format: {found[key].label} and {entry.label}")
+        found[key] = entry
     return found
 
 
-def pairs_table(found: dict[tuple[str, bool], list[Run]], seed: int) -> tuple[str, list[tuple[float, float]]]:
+def pairs_table(found: dict[tuple[str, bool], Entry], seed: int) -> tuple[str, list[tuple[float, float]]]:
     """A row a format: test AUC of one seed with and without post-activation; and the pairs themselves."""
     rows, pairs = [], []
     for name, form in NEURON_FORMATS.items():
-        both = [[run for run in found[name, act] if run.seed == seed] for act in (True, False)]
-        if not all(both):
+        entries = [found[name, act] for act in (True, False) if (name, act) in found]
+        both = [run for entry in entries for run in entry.runs if run.seed == seed]
+        if len(both) < 2:
             continue
-        (relu,), (none,) = both
-        aucs = [run.metrics["test"]["AUC"] for run in (relu, none)]
+        aucs = [run.record.test["AUC"] for run in both]
         if name in PAPER:
             pairs.append((aucs[0], aucs[1]))
         published = PUBLISHED.get(name)
@@ -77,7 +67,7 @@ def pairs_table(found: dict[tuple[str, bool], list[Run]], seed: int) -> tuple[st
                 f"{name}: {form.formula}".replace("|", "‖"),
                 *(f"{auc:.5f}" for auc in aucs),
                 f"{1e4 * (aucs[1] - aucs[0]):+.1f}",
-                ", ".join(str(run.metrics["epochs"]) for run in (relu, none)),
+                ", ".join(str(run.record.epochs) for run in both),
                 *(f"{auc:.4f}" for auc in published or ()),
                 f"{1e4 * (published[1] - published[0]):+.1f}" if published else "",
             ]
@@ -100,21 +90,21 @@ def sign_test(pairs: list[tuple[float, float]], source: str) -> str:
     )
 
 
-def seeds_table(found: dict[tuple[str, bool], list[Run]]) -> str:
+def seeds_table(found: dict[tuple[str, bool], Entry]) -> str:
     """Formats with several seeds, best first: mean and standard deviation."""
-    several = [(key, runs) for key, runs in found.items() if len(runs) > 2]
-    several.sort(key=lambda item: -sum(run.metrics["test"]["AUC"] for run in item[1]) / len(item[1]))
+    several = [(key, entry) for key, entry in found.items() if len(entry.runs) > 2]
+    several.sort(key=lambda item: -item[1].spread("test", "AUC").mean)
     rows = [
         [
             name,
             "ReLU" if activated else "none",
-            ", ".join(str(run.seed) for run in runs),
-            *(spread([run.metrics[split]["AUC"] for run in runs], 5) for split in ("valid", "test")),
-            spread([run.metrics["test"]["logloss"] for run in runs], 5),
-            f"{runs[0].metrics['parameters']:,}",
-            ", ".join(f"{run.metrics['seconds']['train'] / run.metrics['epochs']:.1f}" for run in runs),
+            ", ".join(map(str, entry.seeds)),
+            *(plus_minus(entry.spread(split, "AUC")) for split in ("valid", "test")),
+            plus_minus(entry.spread("test", "logloss")),
+            f"{entry.record.parameters:,}",
+            ", ".join(f"{run.seconds_per_epoch:.1f}" for run in entry.runs),
         ]
-        for (name, activated), runs in several
+        for (name, activated), entry in several
     ]
     header = ["format", "post-activation", "seeds", "valid AUC", "test AUC", "test logloss", "parameters"]
     return markdown([*header, "s an epoch"], rows)
@@ -125,7 +115,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="root of the run folders")
     parser.add_argument("--seed", type=int, default=2024, help="of the table of pairs")
     arguments = parser.parse_args()
-    found = by_format(load_runs(arguments.runs, "QNN_frappe"))
+    runs = [run for run in find_runs([arguments.runs]).runs if run.record.expid == "QNN_frappe"]
+    ((_, entries),) = entries_by_data(runs).items()
+    found = by_format(entries)
     table, pairs = pairs_table(found, arguments.seed)
     print(table, "", sep="\n")
     print(sign_test(pairs, f"Frappe, seed {arguments.seed}"))

@@ -19,10 +19,10 @@ from fuxictr.features import FeatureMap
 from fuxictr.pytorch.models import BaseModel
 from torch import Tensor, nn
 
-from benchmarks.run_folders import markdown
 from benchmarks.sides import Action, hardware, measure
 from benchmarks.train_step import device
 from fuxictr_qnn.config.load import load_experiment
+from fuxictr_qnn.reporting.table import markdown
 from fuxictr_qnn.training.device import keep_freed_memory
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.setup import build_model, replace_optimizer, seed_everything

@@ -16,9 +16,9 @@ from functools import partial
 import numpy as np
 
 from benchmarks import latency, train_step
-from benchmarks.run_folders import markdown
 from benchmarks.sides import hardware, measure
 from benchmarks.workloads import Workload
+from fuxictr_qnn.reporting.table import markdown
 
 
 @dataclass(frozen=True)

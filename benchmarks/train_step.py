@@ -16,9 +16,9 @@ from functools import partial
 import torch
 
 from benchmarks.reference import QNNalphaReference
-from benchmarks.run_folders import markdown
 from benchmarks.sides import Action, hardware, matmul_rate, measure
 from benchmarks.workloads import LABEL, QNN_ALPHA, Workload
+from fuxictr_qnn.reporting.table import markdown
 from fuxictr_qnn.training.device import keep_freed_memory
 from fuxictr_qnn.training.step import TrainStep
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
-from benchmarks import decision_surfaces, qin
-from benchmarks.histories import Scored, differences
+from benchmarks import decision_surfaces, histories, qin
 from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
 from benchmarks.reference import QNNalphaReference
 from benchmarks.workloads import LABEL, Workload
-from fuxictr_qnn.training.metrics import gauc
+from fuxictr_qnn.reporting.runs import Scores
+from fuxictr_qnn.training.metrics import auc, gauc
 from fuxictr_qnn.training.step import TrainStep
 
 
@@ -35,31 +34,18 @@ def test_a_quadratic_network_separates_the_circles_and_a_linear_one_cannot():
     assert decision_surfaces.train("MLP without activation", toy, toy.epochs, seed=0).accuracy < 0.6
 
 
-def scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, scores with ties, and users 0 to 11 of 200 rows."""
+def test_histories_compare_models_on_the_same_users():
+    """One that equals the baseline does not differ from it; one that knows nothing is behind."""
     rng = np.random.default_rng(0)
-    user = np.r_[np.arange(12), np.sort(rng.integers(12, size=188))]
-    label = rng.integers(2, size=200).astype(float)
-    return label, np.round(rng.normal(size=200) + label, 1), user
-
-
-def test_auc_with_users_drawn_several_times_is_that_of_the_repeated_rows():
-    label, score, user = scores()
-    ours = Scored.of(label > 0.5, score, user)
-    times = np.random.default_rng(1).integers(4, size=user.max() + 1)
-    rows = np.repeat(np.arange(len(user)), times[user])
-    assert ours.auc(times) == pytest.approx(roc_auc_score(label[rows], score[rows]), rel=1e-12)
-    assert ours.gauc(np.ones(user.max() + 1)) == pytest.approx(gauc(label, score, user), rel=1e-12)
-
-
-def test_a_model_does_not_differ_from_itself_and_the_interval_holds_the_difference():
-    label, score, user = scores()
-    one = Scored.of(label > 0.5, score, user)
-    other = Scored.of(label > 0.5, np.random.default_rng(5).permutation(score), user)  # knows nothing
-    gaps = differences({"QIN": [one], "same": [one], "other": [other]}, "QIN", repeats=200)
-    assert gaps["same"]["auc"] == (0, 0, 0)
-    value, low, high = gaps["other"]["auc"]
-    assert low < value < high < 0
+    users, labels = np.r_[np.arange(12), rng.integers(12, size=188)], rng.integers(2, size=200).astype(float)
+    baseline = Scores(labels, np.round(rng.normal(size=200) + labels, 1), users)
+    other = Scores(labels, rng.permutation(baseline.predictions), users)
+    means = histories.resampled({"QIN": [baseline], "same": [baseline], "other": [other]}, repeats=100)
+    for of_metric, metric in ((means["auc"], auc), (means["gauc"], lambda y, p: gauc(y, p, users))):
+        assert of_metric["QIN"][0] == pytest.approx(metric(labels, baseline.predictions))
+        assert histories.gap(of_metric, "QIN") == "" and histories.gap(of_metric, "same") == "+0 [+0, +0]"
+        value, low, high = (float(part.strip("[],")) for part in histories.gap(of_metric, "other").split())
+        assert low < value < high < 0
 
 
 def test_the_papers_count_of_formats_better_without_post_activation():

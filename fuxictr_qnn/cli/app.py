@@ -14,6 +14,8 @@ from fuxictr_qnn.errors import FuxictrError
 # Each module has HELP, add_arguments(parser) and main(arguments).
 COMMANDS = {
     "run": "fuxictr_qnn.cli.run",
+    "tune": "fuxictr_qnn.cli.tune",
+    "report": "fuxictr_qnn.cli.report",
     "list": "fuxictr_qnn.cli.list",
     "data": "fuxictr_qnn.cli.data",
     "doctor": "fuxictr_qnn.cli.doctor",
@@ -66,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _interrupted() -> int:
-    said = "interrupted; an unfinished run goes on with --resume, a download with the same command"
+    said = "interrupted; an unfinished run goes on with --resume, a sweep or a download with the same command"
     print(f"fuxictr: {said}", file=sys.stderr)
     return 130
 

@@ -28,6 +28,7 @@ EXTRAS = {
     "tensorboard": ["tensorboard"],
     "onnx": ["onnx", "onnxruntime"],
     "ray": ["ray"],
+    "tune": ["optuna"],
     "test": ["pytest", "hypothesis", "ruff"],
 }
 CORE = [

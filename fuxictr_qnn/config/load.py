@@ -59,9 +59,22 @@ def load_experiment(
         problems += error.problems
     if problems:  # without these nothing can be said of the rest
         raise RequestError(problems)
-    written = _merged(entry, pairs, problems)
+    return resolved(entry, _merged(entry, pairs, problems), zoo, problems)
+
+
+def resolved(entry: Entry, written: Settings, zoo: Path | None, problems: list[str]) -> Loaded:
+    """One validated experiment from settings as they were written.
+
+    Args:
+        entry: what the experiment is called, and where messages say that it stands.
+        written: of the experiment and its dataset, merged.
+        problems: found so far.
+
+    Raises:
+        RequestError: these problems and all that are found here.
+    """
     model = _text(written, "model", entry, problems)
-    cls = _model_class(model, written, zoo, problems) if model else None
+    cls = class_of(model, written, zoo, problems) if model else None
     settings, notes = translate(written, constructor_keys(cls)[0] if cls else ())
     fit, dataset, features, params = _parts(settings)
 
@@ -129,7 +142,8 @@ def _parts(settings: Settings) -> tuple[Settings, Settings, Settings, Settings]:
     return those(FIT_KEYS), those(DATASET_KEYS), those(FEATURE_KEYS), rest
 
 
-def _model_class(name: str, written: Settings, zoo: Path | None, problems: list[str]) -> type | None:
+def class_of(name: str, written: Settings, zoo: Path | None, problems: list[str]) -> type | None:
+    """The class of a model with these settings; None, and one more problem, where there is none."""
     try:
         return model_class(name, written, zoo)
     except RequestError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,15 @@ from fuxictr_qnn.errors import RequestError, shown
 
 @dataclass(frozen=True)
 class Setting:
-    """A value and the place that set it, as messages name it."""
+    """A value and the place that set it, as messages name it.
+
+    Attributes:
+        from_set: set over the files, by the command line or a sweep, and so stronger than they are.
+    """
 
     value: Any
     origin: str
-
-    @property
-    def from_set(self) -> bool:
-        """Whether the command line set it, which is stronger than any file."""
-        return self.origin.startswith("--set ")
+    from_set: bool = False
 
 
 Settings = dict[str, Setting]
@@ -54,10 +54,18 @@ def parse_overrides(texts: Iterable[str], problems: list[str]) -> list[tuple[str
     return pairs
 
 
-def override(settings: Settings, pairs: Iterable[tuple[str, Any]], problems: list[str]) -> Settings:
+def override(
+    settings: Settings,
+    pairs: Iterable[tuple[str, Any]],
+    problems: list[str],
+    place: Callable[[str], str] = "--set {}".format,
+) -> Settings:
     """The settings with --set applied; a dotted key changes one entry of a mapping.
 
     One that would go into anything else is left out, and one more problem.
+
+    Args:
+        place: key -> what messages call the place that sets it.
     """
     changed = dict(settings)
     for dotted, value in pairs:
@@ -67,10 +75,10 @@ def override(settings: Settings, pairs: Iterable[tuple[str, Any]], problems: lis
             try:
                 value = _with_entry(old, inner, value)
             except ValueError as error:
-                if (problem := f"--set {dotted}: {error}") not in problems:
+                if (problem := f"{place(dotted)}: {error}") not in problems:
                     problems.append(problem)
                 continue
-        changed[key] = Setting(value, f"--set {dotted}")
+        changed[key] = Setting(value, place(dotted), from_set=True)
     return changed
 
 

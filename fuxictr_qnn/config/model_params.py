@@ -44,7 +44,7 @@ def check_model_params(
         notes.append(f"{model} names no parameter {', '.join(unknown)}; passed on as it is")
     for key in [] if lenient else unknown:
         place = f"{params[key].origin}: {key} = {shown(params[key].value)}"
-        problems.append(f"{place}: {_unknown(key, model, accepted)}")
+        problems.append(f"{place}: {unknown_key(key, model, accepted)}")
     checked = {
         key: _checked_value(_expected_type(cls, key, is_own(cls)), key, setting, problems)
         for key, setting in params.items()
@@ -64,7 +64,8 @@ def _embedding_dim(cls: type, features: Settings) -> Any:
     return features["embedding_dim"].value
 
 
-def _unknown(key: str, model: str, accepted: set[str]) -> str:
+def unknown_key(key: str, model: str, accepted: set[str]) -> str:
+    """Why a key is none, with the nearest of those that are; `accepted` are the model's."""
     if key in ONLY_OFF:
         return f"nothing here has it: remove it, or set it to null; {ONLY_OFF[key]}"
     known = accepted | FIT_KEYS | DATASET_KEYS | FEATURE_KEYS | OTHER_KEYS

@@ -52,6 +52,11 @@ def read_expids(config: Path | None) -> dict[str, Entry]:
     raise RequestError(f"--config {config}: no such folder or file")
 
 
+def has_expids(folder: Path) -> bool:
+    """Whether a folder is a config directory with experiments."""
+    return bool(_yaml_files(folder, "model_config"))
+
+
 def find_dataset(dataset_id: str, folder: Path) -> Entry:
     """A dataset's entry: from the config directory's own dataset_config, else from data_configs/."""
     own = _unique(_entries(_yaml_files(folder, "dataset_config")))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,20 @@ class Hooks:
     on_best: Callable[[BaseModel], None] = lambda model: None
     on_evaluation: Callable[[dict[str, Any]], None] = lambda record: None
     on_checkpoint: Callable[[dict[str, Any]], None] = lambda state: None
+
+    def then(self, other: Hooks) -> Hooks:
+        """Both, one after the other."""
+
+        def both(name: str) -> Callable[..., None]:
+            one, two = getattr(self, name), getattr(other, name)
+
+            def call(*arguments: Any) -> None:
+                one(*arguments)
+                two(*arguments)
+
+            return call
+
+        return Hooks(*(both(hook.name) for hook in fields(Hooks)))
 
 
 @dataclass

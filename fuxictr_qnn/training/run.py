@@ -57,6 +57,8 @@ def run_seed(
     force: bool = False,
     engine: Engine = "local",
     workers: Workers = ALONE,
+    test: bool = True,
+    hooks: Hooks | None = None,
 ) -> RunResult:
     """Train and measure one experiment with one seed, or return the complete run that is there.
 
@@ -71,6 +73,8 @@ def run_seed(
         force: start anew whatever is there.
         engine: what builds the data, if it is not built yet: "local" or "ray".
         workers: that do it together; each of them calls this function with the same arguments.
+        test: score the test split at the end; False leaves it unread.
+        hooks: called after the run's own at the moments of the fit; what they raise ends the run where it is.
 
     Raises:
         RequestError: the request or the data is wrong; nothing was changed.
@@ -85,10 +89,11 @@ def run_seed(
         keep_freed_memory()
         folder.check_state(resume, force)
         built = workers.first_then_all(lambda: _open_data(experiment, places, engine))
-        if (complete := _complete_run(folder, built, force)) is not None:
+        if (complete := _complete_run(folder, built, force, test)) is not None:
             return complete
-        _check_splits(experiment, built)
-        return _prepare(experiment, seed, folder, built, index, zoo, force, workers)
+        check_splits(experiment, built)
+        splits = {split: path for split, path in built.splits.items() if test or split != "test"}
+        return _prepare(experiment, seed, folder, built, splits, index, zoo, force, workers)
 
     run = workers.all_do(begin)
     if isinstance(run, RunResult):
@@ -96,9 +101,11 @@ def run_seed(
     workers.adopt(run.model, seed)
     try:
         with folder.locked():  # another process may have finished it meanwhile
-            if (complete := workers.all_do(lambda: _complete_run(folder, run.built, force))) is not None:
+            if (
+                complete := workers.all_do(lambda: _complete_run(folder, run.built, force, test))
+            ) is not None:
                 return complete
-            metrics = _carry_out(run, force)
+            metrics = _carry_out(run, force, hooks or Hooks())
     except OSError as error:
         raise RunError(f"writing '{folder.path}' failed: {error}; --resume goes on") from error
     return RunResult(folder.path, metrics, reused=False)
@@ -112,11 +119,12 @@ def _open_data(experiment: Experiment, places: Places, engine: Engine) -> BuiltD
     return built
 
 
-def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool) -> RunResult | None:
+def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool, test: bool) -> RunResult | None:
     """The run that is complete here on the same data, unless `force` starts anew.
 
     Raises:
-        RequestError: a run on other data, complete or not, is here.
+        RequestError: a run on other data, complete or not, is here, or one whose test split was left unread
+            where it is to be scored.
     """
     if force or folder.data_fingerprint is None:
         return None
@@ -127,6 +135,11 @@ def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool) -> RunRes
         )
     if folder.metrics is None:
         return None
+    if test and built.test is not None and "test" not in folder.metrics:
+        raise RequestError(
+            f"'{folder.path}' holds a run of a sweep, which leaves the test split unread: add --force to "
+            "replace it, or --out to keep both"
+        )
     logger.info("complete already: %s (--force runs it again)", folder.path)
     return RunResult(folder.path, folder.metrics, reused=True)
 
@@ -150,6 +163,7 @@ def _prepare(
     seed: int,
     folder: RunFolder,
     built: BuiltDataset,
+    splits: dict[str, Path],
     gpu: int,
     zoo: Path | None,
     force: bool,
@@ -166,11 +180,11 @@ def _prepare(
         buffer_bytes = folder.buffer_bytes
     else:
         buffer_bytes = workers.first_does(
-            lambda: choose_buffer(feature_map, built.splits, fit.streaming, fit.memory_budget)
+            lambda: choose_buffer(feature_map, splits, fit.streaming, fit.memory_budget)
         )
     loaders = open_loaders(
         feature_map,
-        built.splits,
+        splits,
         batch_size=fit.batch_size,
         eval_batch_size=fit.eval_batch_size,
         buffer_bytes=buffer_bytes,
@@ -183,7 +197,7 @@ def _prepare(
     return _Run(experiment, seed, folder, built, model, loaders, buffer_bytes, workers)
 
 
-def _carry_out(run: _Run, force: bool) -> dict[str, Any]:
+def _carry_out(run: _Run, force: bool, hooks: Hooks) -> dict[str, Any]:
     """Begin or go on with the run in its folder, which is ours now; returns the contents of metrics.json."""
     folder = run.folder
     if force or not folder.is_started:
@@ -191,7 +205,7 @@ def _carry_out(run: _Run, force: bool) -> dict[str, Any]:
     folder.write_config(run.experiment, run.seed, run.built.fingerprint, run.buffer_bytes)
     folder.link_features(run.built.folder)
     with folder.logged():
-        position, rows = _train(run)
+        position, rows = _train(run, hooks)
         metrics = _measure(run, position)
         record = run_record(
             run.experiment,
@@ -210,8 +224,12 @@ def _carry_out(run: _Run, force: bool) -> dict[str, Any]:
     return record
 
 
-def _train(run: _Run) -> tuple[Position, float]:
-    """Train to the end, from the last checkpoint if there is one; returns the rows trained on, too."""
+def _train(run: _Run, then: Hooks) -> tuple[Position, float]:
+    """Train to the end, from the last checkpoint if there is one; returns the rows trained on, too.
+
+    Args:
+        then: called after what the run itself does.
+    """
     folder, train = run.folder, run.loaders["train"]
     progress = FitProgress(run.experiment.fit.epochs, logger)
 
@@ -220,7 +238,7 @@ def _train(run: _Run) -> tuple[Position, float]:
         progress.evaluation(record)
 
     hooks = Hooks(progress.step, folder.save_weights, on_evaluation, folder.save_checkpoint)
-    fit = Fit(run.model, run.experiment.fit, train, run.loaders["valid"], hooks, run.workers)
+    fit = Fit(run.model, run.experiment.fit, train, run.loaders["valid"], hooks.then(then), run.workers)
     if (state := folder.load_checkpoint()) is not None:
         fit.load(state)
         logger.info("resumed after evaluation %d, step %d", fit.position.evaluations, fit.position.step)
@@ -255,7 +273,7 @@ def _measure_test(run: _Run) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in undefined}
 
 
-def _check_splits(experiment: Experiment, built: BuiltDataset) -> None:
+def check_splits(experiment: Experiment, built: BuiltDataset) -> None:
     """Refuse data that training would find unusable only after an epoch.
 
     Raises:

@@ -1,0 +1,154 @@
+"""A sweep while it runs: a table that lives on a terminal, a line a trial elsewhere; and its tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fuxictr_qnn.cli.tables import DECIMALS, plain_table
+
+if TYPE_CHECKING:
+    from fuxictr_qnn.jobs import Event
+    from fuxictr_qnn.tuning.sweep import Row, Sweep, Watch
+
+SHOWN = 12  # trials that have ended in the live table
+STYLES = {"done": "", "pruned": "dim", "failed": "red", "begun": "cyan", "new": "dim"}
+STATES = {"begun": "to go on", "new": "to do"}  # in other words
+
+
+@contextmanager
+def watching(console: Console, sweep: Sweep, workers: int) -> Iterator[Watch]:
+    """What to call after every event of the sweep."""
+    progress = _Progress(sweep, workers)
+    if not console.is_terminal:
+        yield lambda sweep, row, event: _say(console, progress, row, event)
+        return
+    with Live(console=console, get_renderable=lambda: _live(sweep, progress), refresh_per_second=2) as live:
+
+        def refresh(sweep: Sweep, row: Row, event: Event) -> None:
+            progress.note(row, event)
+            live.refresh()
+
+        yield refresh
+
+
+class _Progress:
+    """How much is done, and how long the rest may take."""
+
+    def __init__(self, sweep: Sweep, workers: int):
+        self.sweep, self.workers = sweep, workers
+        self.seconds: list[float] = []
+
+    def note(self, row: Row, event: Event) -> None:
+        from fuxictr_qnn.jobs import Ended
+
+        if isinstance(event, Ended):
+            self.seconds.append(event.outcome.seconds)
+
+    def headline(self) -> str:
+        sweep, left = self.sweep, self.sweep.to_do
+        said = [f"{sweep.count('done')} done"]
+        said += [f"{count} {state}" for state in ("pruned", "failed") if (count := sweep.count(state))]
+        said.append(f"{left} to do")
+        if (best := sweep.best) is not None:
+            said.append(f"best {best.standing.value:.{DECIMALS}f} ({best.trial.label or best.trial.digest})")
+        if left and self.seconds:
+            mean = sum(self.seconds) / len(self.seconds)
+            said.append(f"about {_duration(mean * left / min(self.workers, left))} left")
+        return ", ".join(said)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _live(sweep: Sweep, progress: _Progress) -> Group:
+    """The trials under way, and the best of those that have ended."""
+    rows = sweep.all_rows
+    running = [row for row in rows if row.is_running]
+    ended = [*sweep.done, *(row for row in rows if row.standing.state in ("pruned", "failed"))]
+    table = _trials(sweep, [*running, *ended[:SHOWN]])
+    hidden = max(0, len(ended) - SHOWN)
+    return Group(Text(progress.headline()), table, Text(f"and {hidden} more" * bool(hidden), "dim"))
+
+
+def _trials(sweep: Sweep, rows: list[Row]) -> Table:
+    table = plain_table(["trial", *sweep.space.axes, "state"])
+    for heading in ("epoch", f"valid {sweep.space.monitor}", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(sweep, row), style=STYLES[row.standing.state])
+    return table
+
+
+def _cells(sweep: Sweep, row: Row) -> list[str]:
+    from fuxictr_qnn.tuning.space import value_text
+
+    standing, metrics = row.standing, row.standing.metrics or {}
+    state = "running" if row.is_running else STATES.get(standing.state, standing.state)
+    epoch = metrics.get("best_epoch", row.record.get("epoch", ""))
+    seconds = sum(metrics["seconds"].values()) if metrics else row.is_running and time.monotonic() - row.began
+    return [
+        row.trial.digest,
+        *(value_text(row.trial.values[key]) for key in sweep.space.axes),
+        state,
+        str(epoch),
+        "" if standing.value is None else f"{standing.value:.{DECIMALS}f}",
+        f"{seconds:.0f}" if seconds else "",
+    ]
+
+
+def _say(console: Console, progress: _Progress, row: Row, event: Event) -> None:
+    """A line for each trial that ends."""
+    from fuxictr_qnn.jobs import Ended
+
+    progress.note(row, event)
+    if not isinstance(event, Ended):
+        return
+    standing, monitor = row.standing, progress.sweep.space.monitor
+    words = [row.trial.digest, row.trial.label, standing.state]
+    if standing.value is not None:
+        words.append(f"valid {monitor} {standing.value:.{DECIMALS}f}")
+    words.append(f"{event.outcome.seconds:.1f} s" + (f": {standing.reason}" if standing.reason else ""))
+    line = "  ".join(word for word in words if word)
+    console.print(f"{line}\n  {progress.headline()}", soft_wrap=True)
+
+
+def plan_table(sweep: Sweep) -> Group:
+    """Every trial that is known and how it stands, for --dry-run."""
+    rows, unknown = sweep.all_rows, max(0, sweep.search.count - len(sweep.rows))
+    later = f", {unknown} more as the search proposes them" if unknown else ""
+    line = f"{len(rows)} trials{later}; {sweep.to_do} to do, in {sweep.store.folder}"
+    return Group(_trials(sweep, rows), Text(line))
+
+
+def final_table(console: Console, sweep: Sweep) -> None:
+    """The table of results, and where everything is."""
+    from fuxictr_qnn.tuning.plots import can_draw
+    from fuxictr_qnn.tuning.results import results
+
+    headings, rows = results(sweep).for_people()
+    table, folder = plain_table(headings), sweep.store.folder
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    plots = ", plots/" if (folder / "plots").is_dir() else ""
+    lines = [f"wrote {folder}/results.csv, results.md{plots}"]
+    if sweep.others:
+        lines.append(f"{sweep.others} trials there are of another space or on other data, and not counted")
+    if not can_draw():
+        lines.append("no plots: pip install 'fuxictr-qnn[plot]'")
+    if sweep.best is not None:
+        lines.append(f"next: fuxictr run --config {folder}/best.yaml --seeds 3")
+    for line in lines:
+        console.print(line, soft_wrap=True)

@@ -1,0 +1,161 @@
+"""Try the settings of a tuner file, each once; the same command goes on after an interruption."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from fuxictr_qnn.cli.log import log_to_stdout
+from fuxictr_qnn.cli.options import add_data_options, check_gpu, check_ray, check_writable
+from fuxictr_qnn.cli.sweep_view import final_table, plan_table, watching
+from fuxictr_qnn.cli.tables import plain_console
+from fuxictr_qnn.errors import RequestError, RunError, do_all
+from fuxictr_qnn.jobs.threads import share_of_cores
+from fuxictr_qnn.tuning.pruning import RULES
+from fuxictr_qnn.tuning.search import SEARCHES
+from fuxictr_qnn.tuning.tuner_file import Tuner, find_tuner, read_tuner
+
+HELP = "try the settings of a tuner file"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `fuxictr tune`."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        required=True,
+        metavar="TUNER",
+        help="FuxiCTR's tuner YAML, or the name of an installed one, such as tuner_QNNalpha_demo",
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="trials at a time (default: 1)")
+    parser.add_argument(
+        "--backend",
+        choices=["local", "ray"],
+        default="local",
+        help="processes of this machine (default), or tasks of Ray: of the cluster at $RAY_ADDRESS, else of "
+        "a Ray on this machine",
+    )
+    _add_search_options(parser)
+    parser.add_argument(
+        "--tag", metavar="T", help="do only trials whose name or values contain T, as num_row=4"
+    )
+    parser.add_argument("--retry-failed", action="store_true", help="do failed trials again")
+    parser.add_argument(
+        "--keep", type=int, default=3, metavar="K", help="keep the weights of the best K trials (default: 3)"
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a config key for all trials; VALUE is YAML",
+    )
+    parser.add_argument("--zoo", type=Path, metavar="DIR", help="a FuxiCTR checkout whose models come first")
+    parser.add_argument(
+        "--gpu",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="the workers share these GPUs; -1: the CPU (default: all GPUs there are)",
+    )
+    add_data_options(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("sweeps"),
+        metavar="DIR",
+        help="the sweep goes to DIR/<name of the tuner file>/ (default: ./sweeps)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the trials and how they stand; write nothing"
+    )
+
+
+def _add_search_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--search",
+        choices=SEARCHES,
+        default="grid",
+        help="all combinations (default), some at random, or TPE",
+    )
+    parser.add_argument(
+        "--trials", type=int, metavar="K", help="how many in all, those of earlier sessions included"
+    )
+    parser.add_argument(
+        "--prune",
+        choices=RULES,
+        help="end hopeless trials early: below the median of the others, or not among the best third at "
+        "evaluation 1, 3, 9 ...",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Do what is left of the sweep. 0: every trial is done or pruned; 1: some failed."""
+    threads, tuner = _check(args)
+    if args.backend == "local" and not args.dry_run:
+        from fuxictr_qnn.jobs.local import shared_server
+
+        shared_server()  # imports what runs need while the space is checked, which imports the same
+    from fuxictr_qnn.tuning.data import SweepData
+    from fuxictr_qnn.tuning.session import do_sweep, look_at_sweep, open_sweep
+    from fuxictr_qnn.tuning.space import Space
+    from fuxictr_qnn.tuning.sweep import Options
+
+    space = Space(tuner, args.zoo)
+    options = Options(args.search, args.trials, args.prune, args.retry_failed, args.tag, args.keep)
+    data, folder, console = SweepData(args.data_root, args.build_dir), args.out / tuner.name, plain_console()
+    for note in space.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    if args.dry_run:
+        sweep = look_at_sweep(space, folder, data, options)
+        console.print(plan_table(sweep))
+        return 0
+    with log_to_stdout(), open_sweep(space, folder, data, options) as sweep:
+        with watching(console, sweep, args.workers) as watch:
+            do_sweep(sweep, partial(_pool, args, threads), watch)
+        final_table(console, sweep)
+    failed = sweep.count("failed")
+    if failed:
+        raise RunError(
+            f"{failed} of {len(sweep.rows)} trials failed: the table says why; --retry-failed does them again"
+        )
+    return 0
+
+
+def _check(args: argparse.Namespace) -> tuple[int, Tuner]:
+    """What can be said without torch; returns the threads of a worker and what the tuner file holds."""
+    found: list = []
+    checks = [
+        lambda: found.append(share_of_cores(args.workers) if args.backend == "local" else 1),
+        lambda: found.append(read_tuner(find_tuner(args.config), args.set)),
+        lambda: check_writable(args.out, "--out"),
+        *(partial(check_gpu, gpu) for gpu in args.gpu or ()),
+        lambda: check_ray("--backend ray") if args.backend == "ray" else None,
+        lambda: _check_mixed(args.gpu or ()),
+    ]
+    do_all(checks)
+    return tuple(found)
+
+
+def _check_mixed(gpus: list[int]) -> None:
+    if -1 in gpus and len(gpus) > 1:
+        raise RequestError("--gpu: -1 is the CPU; name it alone, or GPUs")
+
+
+def _pool(args: argparse.Namespace, threads: int):
+    gpus = args.gpu or _all_gpus()
+    if args.backend == "ray":
+        from fuxictr_qnn.jobs.ray import RayPool
+
+        return RayPool(args.workers, use_gpu=gpus != [-1])
+    from fuxictr_qnn.jobs.local import LocalPool
+
+    return LocalPool(args.workers, threads, gpus)
+
+
+def _all_gpus() -> list[int]:
+    import torch
+
+    return list(range(torch.cuda.device_count())) or [-1]

@@ -1,0 +1,214 @@
+"""The protocol's comparison of the entries of one table: docs/comparing.md.
+
+Two families of tests, each corrected for its own number: every tested entry against the comparator (the
+table's differences), and the entry with the best mean test AUC against every other (which rows tie with it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.reporting.bootstrap import REPEATS, RankedScores, interval, resample
+from fuxictr_qnn.reporting.entries import Entry
+from fuxictr_qnn.reporting.runs import Scores
+from fuxictr_qnn.reporting.statistics import (
+    LEAST_SEEDS,
+    Welch,
+    detectable_difference,
+    holm,
+    is_better,
+    pooled_sd,
+    welch,
+)
+
+NAMED = 5  # entries that a note names
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean test AUC of an entry less that of another.
+
+    Attributes:
+        seeds: Welch's test over the seeds.
+        p: its p value, corrected by Holm over the family.
+        rows: 95 % bootstrap interval over the rows; None where test scores are missing.
+        verdict: "better", "worse" or "tie".
+    """
+
+    value: float
+    seeds: Welch
+    p: float
+    rows: tuple[float, float] | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is known about the entries of one table.
+
+    Attributes:
+        entries: best mean test AUC first; published recipes and what has no test AUC after all others.
+        comparator: None where no entry was trained on enough seeds.
+        differences: label -> difference to the comparator, for every other tested entry.
+        best: labels of the entry with the best mean test AUC and of all that tie with it.
+        detectable: the smallest difference that a test of this size shows; None where nothing is tested.
+        clusters: what the bootstrap drew: "rows" or "users"; None where it was not made.
+        notes: sentences about what could not be compared.
+    """
+
+    entries: list[Entry]
+    comparator: Entry | None = None
+    differences: dict[str, Difference] = field(default_factory=dict)
+    best: frozenset[str] = frozenset()
+    detectable: float | None = None
+    clusters: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def compare_entries(
+    entries: Sequence[Entry],
+    comparator: str | None = None,
+    *,
+    significance: bool = False,
+    repeats: int = REPEATS,
+) -> Comparison:
+    """Compare entries on the same data.
+
+    Args:
+        comparator: label or expid; None: by `choose_comparator`.
+        significance: refuse entries with too few seeds for a test; else they are left out of the tests.
+        repeats: of the bootstrap.
+
+    Raises:
+        RequestError: an unknown comparator; with `significance`, every entry with too few seeds.
+    """
+    ranked = sorted(entries, key=_rank)
+    tested = [entry for entry in ranked if not entry.recipe and _seeds_tested(entry) >= LEAST_SEEDS]
+    if significance and (problems := _too_few(ranked)):
+        raise RequestError(problems)
+    chosen = _find(ranked, comparator) if comparator else choose_comparator(tested)
+    notes = list(_untested([entry for entry in ranked if entry not in tested and not entry.recipe]))
+    if chosen is None or chosen not in tested or len(tested) < 2:
+        return Comparison(ranked, chosen, notes=notes)
+    found = _resampled(tested, repeats)
+    aucs, clusters = (None, None) if isinstance(found, str) else (found.aucs, found.clusters)
+    others = [entry for entry in tested if entry is not chosen]
+    against = _differences([(entry, chosen) for entry in others], aucs)
+    ties = _differences([(tested[0], entry) for entry in tested[1:]], aucs)
+    behind = {entry.label for entry, gap in zip(tested[1:], ties, strict=True) if gap.verdict == "better"}
+    sd = pooled_sd([entry.values("test", "AUC") for entry in tested])
+    return Comparison(
+        ranked,
+        chosen,
+        dict(zip((entry.label for entry in others), against, strict=True)),
+        frozenset(entry.label for entry in tested) - behind,
+        detectable_difference(sd, min(map(_seeds_tested, tested)), tests=len(others)),
+        clusters,
+        [*notes, found] if isinstance(found, str) else notes,
+    )
+
+
+def choose_comparator(entries: Sequence[Entry]) -> Entry | None:
+    """The baseline with the best mean validation AUC; where there is no baseline, of all entries."""
+    known = [entry for entry in entries if not entry.recipe and entry.values("valid", "AUC")]
+    baselines = [entry for entry in known if entry.is_baseline] or known
+    return max(baselines, key=lambda entry: entry.spread("valid", "AUC").mean, default=None)
+
+
+def _rank(entry: Entry) -> tuple[bool, float]:
+    spread = entry.spread("test", "AUC")
+    return entry.recipe, -spread.mean if spread else float("inf")
+
+
+def _seeds_tested(entry: Entry) -> int:
+    return len(entry.values("test", "AUC"))
+
+
+def _too_few(entries: Sequence[Entry]) -> list[str]:
+    return [
+        f"{entry.label}: {_seeds_tested(entry)} seeds with a test AUC, and a significance test needs "
+        f"{LEAST_SEEDS}: run more"
+        for entry in entries
+        if not entry.recipe and _seeds_tested(entry) < LEAST_SEEDS
+    ]
+
+
+def _untested(entries: Sequence[Entry]) -> Iterator[str]:
+    if entries:
+        names = ", ".join(entry.label for entry in entries)
+        who = names if len(entries) <= NAMED else f"{len(entries)} rows with fewer"
+        yield f"Outside the tests, which need {LEAST_SEEDS} seeds: {who}"
+
+
+def _find(entries: Sequence[Entry], name: str) -> Entry:
+    """The entry of a label, or the only one of an expid."""
+    found = [entry for entry in entries if name in (entry.label, entry.record.expid)]
+    if len(found) == 1:
+        return found[0]
+    labels = [entry.label for entry in entries]
+    problem = "several rows have this expid" if found else "no row has this name"
+    raise RequestError(
+        f"comparator '{name}': {problem}; the rows are {', '.join(labels)}.{nearest(name, labels)}"
+    )
+
+
+@dataclass(frozen=True)
+class _Resampled:
+    """Label -> mean AUC of its seeds, first on the data, then on each resample of its rows or users."""
+
+    aucs: dict[str, np.ndarray]
+    clusters: str
+
+
+def _resampled(entries: Sequence[Entry], repeats: int) -> _Resampled | str:
+    """The bootstrap over the rows, or why there is none."""
+    models, shared = [], None
+    for entry in entries:
+        for run in entry.runs:
+            if "AUC" not in run.record.test:
+                continue
+            scores = run.scores()
+            if scores is None:
+                return f"There is no bootstrap over the rows: '{run.folder}' has no test_scores.parquet"
+            shared = shared or _clusters(scores)
+            if not np.array_equal(scores.labels, shared[0]):
+                return f"There is no bootstrap over the rows: the test labels of '{run.folder}' are others"
+            models.append(RankedScores(scores.labels, scores.predictions, shared[1]))
+    labels, clusters = shared
+    count = len(labels) if clusters is None else int(clusters.max()) + 1
+    values = iter(resample(models, count, repeats))
+    aucs = {e.label: np.mean([next(values) for _ in range(_seeds_tested(e))], axis=0) for e in entries}
+    return _Resampled(aucs, "rows" if clusters is None else "users")
+
+
+def _clusters(scores: Scores) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels, and the number of each row's user where the data names users."""
+    if scores.groups is None:
+        return scores.labels, None
+    return scores.labels, np.unique(scores.groups, return_inverse=True)[1]
+
+
+def _differences(
+    pairs: Sequence[tuple[Entry, Entry]], aucs: dict[str, np.ndarray] | None
+) -> list[Difference]:
+    """The difference of each pair, first less second; their p values are one family."""
+    tests = [welch(a.values("test", "AUC"), b.values("test", "AUC")) for a, b in pairs]
+    found = []
+    for (a, b), test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
+        rows = interval(aucs[a.label] - aucs[b.label]) if aucs else None
+        found.append(Difference(test.difference, test, p, rows, _verdict(test.difference, p, rows)))
+    return found
+
+
+def _verdict(difference: float, p: float, rows: tuple[float, float] | None) -> str:
+    """Without a bootstrap nothing is better than anything."""
+    if rows is None:
+        return "tie"
+    if is_better(difference, p, rows):
+        return "better"
+    low, high = rows
+    return "worse" if is_better(-difference, p, (-high, -low)) else "tie"

@@ -1,0 +1,70 @@
+"""What the pictures share: sizes, colours, legends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fuxictr_qnn.reporting.entries import Entry
+from fuxictr_qnn.reporting.theme import MARKERS, SERIES, light
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+COLOURED = len(SERIES)  # entries beyond these are drawn in one soft colour
+WIDTH = 7.6  # of a picture, in inches
+LEGEND_LETTERS = 108  # in a row of a legend, with room for the marks
+
+
+def new_figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def styles(items: Sequence) -> list[tuple[str, str]]:
+    """Colour and marker of each; the first ones have their own."""
+    own = [(light(name), marker) for name, marker in zip(SERIES, MARKERS, strict=True)]
+    return [own[i] if i < len(own) else (light("soft"), "o") for i in range(len(items))]
+
+
+def legend(figure: Figure, entries: Sequence[Entry], most: int = COLOURED, numbered: bool = False) -> None:
+    """Below the plots."""
+    handles = handles_of(entries, most, numbered)
+    figure.legend(handles=handles, loc="outside lower left", ncols=legend_columns(entries[:most]))
+
+
+def handles_of(entries: Sequence[Entry], most: int, numbered: bool = False) -> list[Line2D]:
+    """Entries of a legend; those beyond `most` are counted only."""
+    from matplotlib.lines import Line2D
+
+    look = {"linestyle": "none"} if numbered else {"marker": "none", "linewidth": 2}
+    names = [f"{rank} " * numbered + entry.label for rank, entry in enumerate(entries, start=1)]
+    handles = [
+        Line2D([], [], color=colour, label=name, **({"marker": marker} | look))
+        for name, (colour, marker) in list(zip(names, styles(entries), strict=True))[:most]
+    ]
+    if len(entries) > most:
+        others = f"{len(entries) - most} others"
+        handles.append(Line2D([], [], color=light("soft"), linewidth=1, label=others))
+    return handles
+
+
+def legend_columns(entries: Sequence[Entry]) -> int:
+    longest = max(len(entry.label) for entry in entries)
+    return max(1, min(4, LEGEND_LETTERS // (longest + 10)))
+
+
+def legend_rows(entries: Sequence[Entry]) -> int:
+    return -(-len(entries) // legend_columns(entries))
+
+
+def log_scale(axis: Axes, name: str) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+    axis.set(xscale="log", xlabel=name, ylabel="test AUC")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -1,0 +1,76 @@
+"""The effect of one setting: entries that differ in nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from fuxictr_qnn.reporting.drawing import styles
+from fuxictr_qnn.reporting.entries import Entry, shown, varying_keys
+from fuxictr_qnn.reporting.theme import light
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CROWD = 8  # more values are written upright, more groups in one colour and without a name
+LETTERS = 44  # of a name in the legend of a small plot
+NAMES = {"num_row": "M: rows of the product", "num_heads": "H: heads", "num_layers": "L: layers"}
+
+
+def one_key_apart(entries: Sequence[Entry]) -> Iterator[tuple[str, list[list[Entry]]]]:
+    """Key -> groups of entries that differ in it only; rows, heads and layers first."""
+    scored = [entry for entry in entries if entry.values("test", "AUC")]
+    keys = dict.fromkeys([*NAMES, *(key for entry in scored for key in entry.settings if key != "model")])
+    for key in keys:
+        groups = defaultdict(list)
+        for entry in scored:
+            if key in entry.settings:
+                rest = {name: value for name, value in entry.settings.items() if name != key}
+                groups[json.dumps(rest, sort_keys=True)].append(entry)
+        several = [group for group in groups.values() if len(group) > 1]
+        if several:
+            yield key, several
+
+
+def draw_effect(axis: Axes, key: str, groups: Sequence[Sequence[Entry]]) -> None:
+    values = [entry.settings[key] for group in groups for entry in group]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    places: dict[str, int] = {}
+    if not numeric:
+        places = {value: place for place, value in enumerate(dict.fromkeys(map(json.dumps, values)))}
+        axis.set_xticks(list(places.values()), [shown(json.loads(value)) for value in places])
+        axis.tick_params(axis="x", labelrotation=90 if len(places) > CROWD else 0)
+        axis.margins(x=0.02 if len(places) > CROWD else 0.2)
+    crowded = len(groups) > CROWD
+    for group, name, (colour, marker) in zip(groups, _names(groups, key), styles(groups), strict=True):
+        points = []
+        for entry in group:
+            value, spread = entry.settings[key], entry.spread("test", "AUC")
+            points.append((value if numeric else places[json.dumps(value)], spread.mean, spread.sd or 0))
+        x, y, sd = zip(*sorted(points), strict=True)
+        line = "-" if numeric or crowded else "none"
+        colour, marker = (light("soft"), "o") if crowded else (colour, marker)
+        axis.errorbar(
+            x, y, sd, color=colour, marker=marker, markersize=5, linestyle=line, elinewidth=1, label=name
+        )
+    if numeric and len(set(values)) <= CROWD:
+        axis.set_xticks(sorted(set(values)), [shown(value) for value in sorted(set(values))])
+        axis.minorticks_off()
+    axis.set(title=NAMES.get(key, key), ylabel="test AUC")
+    if 1 < len(groups) <= CROWD:
+        axis.legend(
+            loc="upper left", bbox_to_anchor=(-0.1, -0.22 if len(places) > CROWD else -0.12), fontsize=7.5
+        )
+
+
+def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
+    """What tells each group from the others: its expid, or settings."""
+    expids = [{entry.record.expid for entry in group} for group in groups]
+    if all(len(names) == 1 for names in expids) and len(set.union(*expids)) == len(groups):
+        return [next(iter(names)) for names in expids]
+    firsts = [group[0].settings for group in groups]
+    keys = [name for name in varying_keys(firsts) if name != key]
+    texts = [", ".join(f"{name}={shown(settings[name])}" for name in keys) for settings in firsts]
+    return [text if len(text) <= LETTERS else text[: LETTERS - 1] + "…" for text in texts]

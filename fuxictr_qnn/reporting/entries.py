@@ -1,0 +1,136 @@
+"""Rows of a table: the runs of one config on the same data, which differ in their seed only."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fuxictr_qnn.errors import RequestError, unknown
+from fuxictr_qnn.reporting.runs import Record, Run
+from fuxictr_qnn.reporting.statistics import Spread
+
+OURS = ("QNN", "QIN")  # models of these families are what is proposed; every other one is a baseline
+RECIPE = "published recipe, budget unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One row.
+
+    Attributes:
+        label: the expid, and where several configs share it, the settings in which they differ.
+        runs: by seed.
+        recipe: at published settings, searched with an unknown budget: outside ranking and tests.
+        failed: seeds that have no result -> why.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+    recipe: bool = False
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def record(self) -> Record:
+        """Of the first seed: for what the seeds share."""
+        return self.runs[0].record
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.runs[0].settings
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.seed for run in self.runs]
+
+    @property
+    def is_baseline(self) -> bool:
+        return not self.record.model.startswith(OURS)
+
+    def values(self, split: str, metric: str) -> list[float]:
+        """A metric of each seed that has it; `split` is "valid" or "test"."""
+        found = (getattr(run.record, split).get(metric) for run in self.runs)
+        return [value for value in found if value is not None]
+
+    def spread(self, split: str, metric: str) -> Spread | None:
+        return Spread.of(self.values(split, metric))
+
+    def mean(self, attribute: str) -> float | None:
+        """The mean over the seeds of a number that a run or its record has."""
+        values = [getattr(run, attribute, None) or getattr(run.record, attribute, None) for run in self.runs]
+        spread = Spread.of([value for value in values if value is not None])
+        return spread.mean if spread else None
+
+
+def entries_by_data(
+    runs: Iterable[Run],
+    recipes: Collection[str] = (),
+    failed: Mapping[tuple[str, int], str] | None = None,
+) -> dict[tuple[str, str], list[Entry]]:
+    """The rows of each table: (dataset, fingerprint of the data) -> entries, in the order of the runs.
+
+    Args:
+        recipes: expids at published settings.
+        failed: (expid, seed) -> why there is no result.
+
+    Raises:
+        RequestError: a recipe that no run has.
+    """
+    runs, failed = list(runs), failed or {}
+    known = {run.record.expid for run in runs}
+    if problems := [unknown("expid", name, sorted(known)) for name in recipes if name not in known]:
+        raise RequestError(problems)
+    by_data: dict[tuple[str, str], dict[tuple, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        by_data[run.data][run.record.expid, run.record.config_digest].append(run)
+    tables = {}
+    for data, groups in by_data.items():
+        labels = labels_of([group[0] for group in groups.values()])
+        tables[data] = [
+            Entry(
+                label,
+                tuple(sorted(group, key=lambda run: run.seed)),
+                expid in recipes,
+                {seed: why for (name, seed), why in failed.items() if name == expid},
+            )
+            for label, ((expid, _), group) in zip(labels, groups.items(), strict=True)
+        ]
+    return tables
+
+
+def labels_of(runs: Sequence[Run]) -> list[str]:
+    """A label for each config: the expid, with the settings that tell it from others of the same name.
+
+    A setting that most of those others share goes without saying.
+    """
+    labels = []
+    for run in runs:
+        same = [other.settings for other in runs if other.record.expid == run.record.expid]
+        usual = {key: _usual([other[key] for other in same]) for key in varying_keys(same)}
+        own = [f"{key}={shown(run.settings[key])}" for key in usual if run.settings[key] != usual[key]]
+        labels.append(f"{run.record.expid} ({', '.join(own)})" if own else run.record.expid)
+    return [
+        label if labels.count(label) == 1 else f"{label} [{run.record.config_digest}]"
+        for label, run in zip(labels, runs, strict=True)
+    ]
+
+
+NOT_USUAL = object()
+
+
+def _usual(values: Sequence[Any]) -> Any:
+    """The value that more than half have; NOT_USUAL equals none of them."""
+    return next((value for value in values if 2 * values.count(value) > len(values)), NOT_USUAL)
+
+
+def varying_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys that all have and whose values differ; one that not all have came with another version."""
+    shared = [key for key in settings[0] if all(key in other for other in settings)]
+    return [key for key in shared if any(other[key] != settings[0][key] for other in settings)]
+
+
+def shown(value: Any) -> str:
+    """A setting as it stands in a config."""
+    return json.dumps(value).strip('"')

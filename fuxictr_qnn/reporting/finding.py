@@ -1,0 +1,161 @@
+"""Looks for run folders: what is complete and untouched is read, about the rest there is a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import ValidationError
+
+from fuxictr_qnn.config.loading import read_yaml
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting.runs import Record, Run
+from fuxictr_qnn.training.metrics import auc, logloss
+
+SEED_FOLDER = re.compile(r"seed(\d+)")
+RECOMPUTED = {"AUC": auc, "logloss": logloss}  # from test_scores.parquet
+TOLERANCE = 1e-6  # of a metric that was computed twice
+
+
+@dataclass(frozen=True)
+class FoundRuns:
+    """Complete runs by expid, config and seed, and a sentence about each folder that was left out."""
+
+    runs: list[Run]
+    left_out: list[str]
+
+
+def find_runs(places: Sequence[Path]) -> FoundRuns:
+    """All runs in and below the folders given.
+
+    A folder that is named twice counts once. Of two runs of the same config on the same data with the same
+    seed the first counts.
+
+    Raises:
+        RequestError: a folder does not exist, or there is no complete run at all.
+    """
+    problems = [f"'{place}' is no folder: name one that holds run folders" for place in places]
+    problems = [text for text, place in zip(problems, places, strict=True) if not place.is_dir()]
+    if problems:
+        raise RequestError(problems)
+    folders = dict.fromkeys(folder.resolve() for place in places for folder in _run_folders(place))
+    found = FoundRuns([], [])
+    taken: dict[tuple, Path] = {}
+    for folder in folders:
+        run = read_run(folder)
+        if isinstance(run, str):
+            found.left_out.append(run)
+            continue
+        key = run.record.expid, run.record.config_digest, run.record.data_fingerprint, run.seed
+        if key in taken:
+            found.left_out.append(f"'{folder}' repeats the run in '{taken[key]}'")
+        else:
+            taken[key] = folder
+            found.runs.append(run)
+    if not found.runs:
+        where = ", ".join(f"'{place}'" for place in places)
+        raise RequestError([f"no complete run in {where}; `fuxictr run` makes one", *found.left_out])
+    found.runs.sort(key=lambda run: (run.record.expid, run.record.config_digest, *run.data, run.seed))
+    return found
+
+
+def _run_folders(place: Path) -> Iterator[Path]:
+    """Folders at or below `place` that a run wrote, in the order of their names."""
+    for folder, below, files in os.walk(place, followlinks=True):
+        below.sort()
+        named = SEED_FOLDER.fullmatch(Path(folder).name) and "config.yaml" in files
+        if "metrics.json" in files or named:
+            below.clear()
+            yield Path(folder)
+
+
+def read_run(folder: Path) -> Run | str:
+    """The run in a folder, or a sentence that says why there is none to count on."""
+    if not (folder / "metrics.json").exists():
+        return f"'{folder}' is incomplete (no metrics.json): --resume on the command that began it ends it"
+    try:
+        config = _read_config(folder / "config.yaml")
+        history = _read_history(folder / "history.jsonl")
+        run = Run(folder, _read_record(folder / "metrics.json"), config["experiment"], history)
+    except _Unreadable as error:
+        return f"'{folder}' is left out: {error}"
+    signs = list(_signs_of_editing(run, config))
+    return f"'{folder}' is left out, it was edited by hand: {'; '.join(signs)}" if signs else run
+
+
+class _Unreadable(Exception):
+    """What is wrong with a file, as the end of a sentence."""
+
+
+def _read_record(file: Path) -> Record:
+    try:
+        return Record.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        keys = sorted({".".join(str(part) for part in problem["loc"]) for problem in error.errors()})
+        what = f"{', '.join(keys)} missing or of another kind" if any(keys) else "no JSON"
+        raise _Unreadable(f"metrics.json is not as a run writes it ({what})") from error
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise _Unreadable("config.yaml is missing")
+    try:
+        config = read_yaml(file)
+    except RequestError as error:
+        raise _Unreadable(f"config.yaml cannot be read ({error.problems[0]})") from error
+    experiment = config.get("experiment") if isinstance(config, dict) else None
+    if not isinstance(experiment, dict) or not {"model_params", "fit"} <= set(experiment):
+        raise _Unreadable("config.yaml is not as a run writes it (no experiment)")
+    return config
+
+
+def _read_history(file: Path) -> list[dict[str, Any]]:
+    if not file.exists():
+        raise _Unreadable("history.jsonl is missing")
+    try:
+        return [json.loads(line) for line in file.read_text().splitlines()]
+    except ValueError as error:
+        raise _Unreadable(f"history.jsonl cannot be read ({error})") from error
+
+
+def _signs_of_editing(run: Run, config: dict[str, Any]) -> Iterator[str]:
+    """What a run folder says in two places must agree."""
+    record = run.record
+    in_config = {
+        "expid": run.experiment.get("expid"),
+        "model": run.experiment.get("model"),
+        "dataset_id": (run.experiment.get("dataset") or {}).get("dataset_id"),
+        "seed": config.get("seed"),
+        "data_fingerprint": config.get("data_fingerprint"),
+    }
+    for key, value in in_config.items():
+        if value is not None and value != getattr(record, key):  # None: written by an early version
+            yield f"{key} is {getattr(record, key)} in metrics.json and {value} in config.yaml"
+    named = SEED_FOLDER.fullmatch(run.folder.name)
+    if named and int(named[1]) != record.seed:
+        yield f"seed is {record.seed} in metrics.json"
+    if named and not run.folder.parent.name.endswith(record.config_digest):
+        yield f"config_digest is {record.config_digest} in metrics.json"
+    yield from _other_scores(run)
+
+
+def _other_scores(run: Run) -> Iterator[str]:
+    """Test metrics that are not those of the test scores."""
+    names = [name for name in RECOMPUTED if name in run.record.test]
+    if not names:
+        return
+    try:
+        scores = run.scores()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        yield f"test_scores.parquet cannot be read ({type(error).__name__})"
+        return
+    for name in names if scores is not None else ():
+        found = RECOMPUTED[name](scores.labels, scores.predictions)
+        if not abs(found - run.record.test[name]) <= TOLERANCE:
+            yield f"test {name} is {run.record.test[name]:.6f} in metrics.json, {found:.6f} by its scores"

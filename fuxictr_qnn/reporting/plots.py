@@ -1,0 +1,209 @@
+"""The pictures of a table of results. Needs matplotlib (the extra `plot`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting.calibration import reliability
+from fuxictr_qnn.reporting.drawing import (
+    COLOURED,
+    WIDTH,
+    handles_of,
+    legend,
+    legend_rows,
+    log_scale,
+    new_figure,
+    styles,
+)
+from fuxictr_qnn.reporting.effects import draw_effect, one_key_apart
+from fuxictr_qnn.reporting.entries import Entry
+from fuxictr_qnn.reporting.labels import place_labels
+from fuxictr_qnn.reporting.theme import light, themed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NUMBERED = 24  # entries beyond these have no number in a plot
+PANELS = 6
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, the name of its file, and what a reader must know to read it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def has_matplotlib() -> bool:
+    return find_spec("matplotlib") is not None
+
+
+def require_matplotlib() -> None:
+    """RequestError unless matplotlib is installed."""
+    if not has_matplotlib():
+        raise RequestError("plots need matplotlib: pip install 'fuxictr-qnn[plot]'")
+
+
+def pictures(entries: Sequence[Entry]) -> list[Picture]:
+    """Every picture that these entries have something for; they come best first."""
+    require_matplotlib()
+    drawn = []
+    with themed():
+        for draw in (seed_strips, training_curves, cost, effects, calibration):
+            picture = draw(entries)
+            if picture is not None:
+                drawn.append(picture)
+    return drawn
+
+
+def seed_strips(entries: Sequence[Entry]) -> Picture | None:
+    """A row an entry, a dot a seed."""
+    scored = [entry for entry in entries if entry.values("test", "AUC")]
+    if not scored:
+        return None
+    figure = new_figure(WIDTH, 0.9 + 0.26 * len(scored))
+    axis = figure.subplots()
+    for row, (entry, (colour, marker)) in enumerate(zip(scored, styles(scored), strict=True)):
+        values = entry.values("test", "AUC")
+        axis.plot([min(values), max(values)], [row, row], color=colour, linewidth=1)
+        axis.plot(values, [row] * len(values), marker, color=colour, markersize=5, alpha=0.8)
+        axis.plot([np.mean(values)], [row], "|", color=light("ink"), markersize=14)
+    axis.set_yticks(range(len(scored)), [entry.label for entry in scored])
+    axis.tick_params(axis="y", labelcolor=light("ink"), length=0)
+    axis.set_ylim(len(scored) - 0.4, -0.6)
+    axis.set_xlabel("test AUC")
+    axis.grid(visible=False, axis="y")
+    return Picture("seeds", "Seeds", "Test AUC: a dot is a seed, the upright line their mean.", figure)
+
+
+def training_curves(entries: Sequence[Entry]) -> Picture | None:
+    """Validation AUC and logloss by epoch."""
+    metrics = [
+        name
+        for name in ("AUC", "logloss")
+        if any(name in line for entry in entries for run in entry.runs for line in run.history)
+    ]
+    if not metrics:
+        return None
+    figure = new_figure(WIDTH, 3.4 + 0.2 * legend_rows(entries[:COLOURED]))
+    for axis, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        _draw_curves(axis, entries, metric)
+        axis.set_title(f"validation {metric}")
+    legend(figure, entries)
+    caption = "A line is a seed; dots: the learning rate is cut there. The first epochs may lie out of view."
+    return Picture("curves", "Training", caption, figure)
+
+
+def curves_by_dataset(tables: Mapping[str, Sequence[Entry]]) -> Figure:
+    """Validation AUC by epoch, a panel with a legend of its own for each dataset."""
+    require_matplotlib()
+    with themed():
+        figure = new_figure(5.5 * len(tables), 4)
+        axes = figure.subplots(1, len(tables), squeeze=False)[0]
+        for axis, (dataset_id, entries) in zip(axes, tables.items(), strict=True):
+            _draw_curves(axis, entries, "AUC")
+            axis.set(title=dataset_id, ylabel="validation AUC")
+            axis.legend(handles=handles_of(entries, COLOURED), loc="lower right")
+    return figure
+
+
+def _draw_curves(axis: Axes, entries: Sequence[Entry], metric: str) -> None:
+    """A line a seed, the first entries on top; dots where the learning rate is cut."""
+    seen: list[float] = []
+    for rank, (entry, (colour, _)) in reversed(list(enumerate(zip(entries, styles(entries), strict=True)))):
+        for run in entry.runs:
+            lines = [line for line in run.history if metric in line]
+            if not lines:
+                continue
+            x, y = _epochs(lines), [line[metric] for line in lines]
+            axis.plot(x, y, color=colour, alpha=0.8, linewidth=1.3 if rank < COLOURED else 0.7)
+            cuts = [i for i, line in enumerate(lines) if line.get("lr_cut")]
+            axis.plot([x[i] for i in cuts], [y[i] for i in cuts], "o", color=colour, markersize=3)
+            seen += y
+    axis.set(xlabel="epoch", ylim=_window(seen, rising=metric == "AUC"))
+
+
+def cost(entries: Sequence[Entry]) -> Picture | None:
+    """Test AUC against parameters, and against latency where it was measured."""
+    scored = [entry for entry in entries if entry.values("test", "AUC")]
+    axes = {"parameters": "parameters", "latency_ms_per_100_rows": "ms for 100 rows"}
+    known = [name for name in axes if any(entry.mean(name) for entry in scored)]
+    if len(scored) < 2 or not known:
+        return None
+    figure = new_figure(WIDTH, 3.6 + 0.2 * legend_rows(scored[:NUMBERED]))
+    for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
+        points = []
+        for rank, (entry, (colour, marker)) in enumerate(zip(scored, styles(scored), strict=True), start=1):
+            x, spread = entry.mean(name), entry.spread("test", "AUC")
+            if x:
+                look = {"color": colour, "markersize": 5, "linewidth": 1}
+                axis.errorbar(x, spread.mean, spread.sd or 0, fmt=marker, **look)
+                points += [(x, spread.mean, str(rank))] if rank <= NUMBERED else []
+        log_scale(axis, axes[name])
+        axis.margins(x=0.1, y=0.12)
+        place_labels(axis, points)
+    legend(figure, scored, NUMBERED, numbered=True)
+    caption = "Mean over the seeds; bars: standard deviation. The numbers are the ranks by test AUC."
+    return Picture("cost", "AUC against cost", caption, figure)
+
+
+def effects(entries: Sequence[Entry]) -> Picture | None:
+    """Test AUC by a setting, among entries that are equal in all others."""
+    found = dict(list(one_key_apart(entries))[:PANELS])
+    if not found:
+        return None
+    columns = min(2, len(found))
+    rows = -(-len(found) // columns)
+    figure = new_figure(WIDTH, 3 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, (key, groups) in zip(axes, found.items(), strict=False):
+        draw_effect(axis, key, groups)
+    for axis in axes[len(found) :]:
+        axis.set_visible(False)
+    caption = "Equal in all settings but one; bars: standard deviation."
+    return Picture("effects", "Effect of one setting", caption, figure)
+
+
+def calibration(entries: Sequence[Entry]) -> Picture | None:
+    """Observed less predicted click rate, in bins of equally many rows."""
+    figure = new_figure(WIDTH, 3.4 + 0.2 * legend_rows(entries[:COLOURED]))
+    axis, drawn = figure.subplots(), []
+    for entry, (colour, marker) in zip(entries[:COLOURED], styles(entries), strict=False):
+        scores = [scores for scores in (run.scores() for run in entry.runs) if scores is not None]
+        if not scores:
+            continue
+        labels = np.concatenate([seed.labels for seed in scores])
+        bins = reliability(labels, np.concatenate([seed.predictions for seed in scores]))
+        gap = bins.observed - bins.predicted
+        axis.plot(bins.predicted, gap, color=colour, marker=marker, markersize=4)
+        drawn.append(entry)
+    if not drawn:
+        return None
+    axis.axhline(0, color=light("soft"), linewidth=1)
+    axis.set(xlabel="predicted click probability", ylabel="observed \N{MINUS SIGN} predicted")
+    legend(figure, drawn)
+    caption = "Test rows of all seeds in 20 bins of equally many; above 0 the model expects too few clicks."
+    return Picture("calibration", "Calibration", caption, figure)
+
+
+def _epochs(lines: Sequence[dict[str, Any]]) -> list[float]:
+    """When each evaluation was, in epochs; the last one is taken to end its epoch."""
+    return [line["step"] * lines[-1]["epoch"] / lines[-1]["step"] for line in lines]
+
+
+def _window(values: Sequence[float], rising: bool) -> tuple[float, float]:
+    """Limits that leave out the worst of the first epochs, or of overfitting."""
+    low = np.quantile(values, 0.15) if rising else min(values)
+    high = max(values) if rising else np.quantile(values, 0.85)
+    margin = 0.08 * (high - low) or 0.001
+    return low - margin, high + margin

@@ -1,0 +1,170 @@
+"""Files about many runs: tables, pictures, one page. What `fuxictr report` writes, and `compare` too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fuxictr_qnn.data.places import Places
+from fuxictr_qnn.errors import RequestError, unknown
+from fuxictr_qnn.files import is_writable, write_bytes, write_text
+from fuxictr_qnn.reporting.comparison import Comparison, compare_entries
+from fuxictr_qnn.reporting.entries import Entry, entries_by_data
+from fuxictr_qnn.reporting.page import page
+from fuxictr_qnn.reporting.plots import Picture, has_matplotlib, pictures
+from fuxictr_qnn.reporting.reproduced import published_fingerprints
+from fuxictr_qnn.reporting.results import results_table
+from fuxictr_qnn.reporting.runs import Run
+from fuxictr_qnn.reporting.table import FORMATS, Table, csv_of
+from fuxictr_qnn.reporting.tensorboard import require_tensorboard, write_events
+from fuxictr_qnn.reporting.theme import alone, as_png, as_svg
+
+NO_PLOTS = "no pictures: they need matplotlib, pip install 'fuxictr-qnn[plot]'"
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything about the runs on one build of one dataset. `name` begins the names of its pictures."""
+
+    name: str
+    comparison: Comparison
+    table: Table
+
+
+def sections_of(
+    runs: Iterable[Run],
+    *,
+    comparator: str | None = None,
+    recipes: Collection[str] = (),
+    failed: Mapping[tuple[str, int], str] | None = None,
+    places: Places | None = None,
+    log: Log = lambda message: None,
+) -> list[Section]:
+    """Compare the runs on each build of each dataset.
+
+    Args:
+        comparator: label or expid of the row to compare with, where it is among the rows.
+        recipes: expids at published settings, outside ranking and tests.
+        failed: (expid, seed) -> why there is no result.
+        places: where raw files may lie whose md5 tell whether a run had the published data.
+
+    Raises:
+        RequestError: a comparator or a recipe that no run has.
+    """
+    groups = entries_by_data(runs, recipes, failed)
+    rows = [entry for entries in groups.values() for entry in entries]
+    names = sorted({name for row in rows for name in (row.label, row.record.expid)})
+    if comparator is not None and comparator not in names:
+        raise RequestError(unknown("--comparator", comparator, names))
+    return [
+        make_section(data, entries, comparator if _has(entries, comparator) else None, places, groups, log)
+        for data, entries in groups.items()
+    ]
+
+
+def make_section(
+    data: tuple[str, str],
+    entries: Sequence[Entry],
+    comparator: str | None = None,
+    places: Places | None = None,
+    others: Collection[tuple[str, str]] = (),
+    log: Log = lambda message: None,
+) -> Section:
+    """Compare entries on the same data.
+
+    Args:
+        data: dataset and fingerprint of the data.
+        others: what else there are sections of; where one has the same dataset, the names tell the data.
+    """
+    dataset_id, fingerprint = data
+    several = sum(other == dataset_id for other, _ in others) > 1
+    log(f"comparing {len(entries)} experiments on {dataset_id}")
+    published = published_fingerprints(dataset_id, places, log) if places else set()
+    comparison = compare_entries(entries, comparator)
+    table = results_table(f"{dataset_id} (data {fingerprint})", comparison, published)
+    return Section(f"{dataset_id}-{fingerprint}" if several else dataset_id, comparison, table)
+
+
+def check_request(to: Path, formats: Sequence[str], tensorboard: bool) -> None:
+    """Refuse, before anything is read, what could not be written.
+
+    Raises:
+        RequestError: the folder cannot be written, or a package is missing.
+    """
+    problems = []
+    if not is_writable(to.absolute()):
+        problems.append(f"--to {to}: cannot be written; name a folder that you own")
+    problems += [unknown("--format", name, FORMATS) for name in formats if name not in FORMATS]
+    if tensorboard:
+        try:
+            require_tensorboard()
+        except RequestError as error:
+            problems += error.problems
+    if problems:
+        raise RequestError(problems)
+
+
+def write_report(
+    sections: Sequence[Section],
+    to: Path,
+    *,
+    title: str = "Results",
+    formats: Sequence[str] = tuple(FORMATS),
+    left_out: Sequence[str] = (),
+    tensorboard: bool = False,
+) -> list[Path]:
+    """Write results.csv (a row a run), table.* in each format, plots/ and report.html.
+
+    Args:
+        left_out: a sentence about each run folder that is in no table.
+
+    Returns:
+        The files, the page last.
+    """
+    tables = [section.table for section in sections]
+    texts = {"results.csv": csv_of([line for section in sections for line in _lines(section)])}
+    for ending, write in (FORMATS[name] for name in formats):
+        texts[f"table.{ending}"] = write(tables)
+    written = []
+    for name, text in texts.items():
+        write_text(to / name, text)
+        written.append(to / name)
+    drawn = [pictures(section.comparison.entries) if has_matplotlib() else [] for section in sections]
+    for section, drawings in zip(sections, drawn, strict=True):
+        written += [file for picture in drawings for file in _write_picture(section, picture, to / "plots")]
+    if tensorboard:
+        for section in sections:
+            written += write_events(section.comparison.entries, to / "tensorboard" / section.name)
+    remarks = [] if has_matplotlib() else [f"{NO_PLOTS}."]
+    write_text(to / "report.html", page(title, list(zip(tables, drawn, strict=True)), left_out, remarks))
+    return [*written, to / "report.html"]
+
+
+def _has(entries: Sequence[Entry], name: str | None) -> bool:
+    return any(name in (entry.label, entry.record.expid) for entry in entries)
+
+
+def _write_picture(section: Section, picture: Picture, folder: Path) -> list[Path]:
+    svg, png = (folder / f"{section.name}-{picture.name}.{ending}" for ending in ("svg", "png"))
+    write_text(svg, alone(as_svg(picture.figure, picture.name, picture.title)))
+    write_bytes(png, as_png(picture.figure))
+    return [svg, png]
+
+
+def _lines(section: Section) -> list[dict[str, Any]]:
+    """A row a run: what metrics.json says of it, without nesting."""
+    lines = []
+    for entry in section.comparison.entries:
+        for run in entry.runs:
+            record = run.record.model_dump()
+            plain = {key: value for key, value in record.items() if not isinstance(value, dict)}
+            scores = {f"{part}_{name}": x for part in ("valid", "test") for name, x in record[part].items()}
+            seconds = {f"{name}_seconds": value for name, value in record["seconds"].items()}
+            more = {"seconds_per_epoch": run.seconds_per_epoch, "seconds_to_best": run.seconds_to_best}
+            ends = {"folder": str(run.folder)}
+            lines.append({"label": entry.label, **plain, **scores, **seconds, **more, **ends})
+    return lines

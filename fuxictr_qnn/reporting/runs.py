@@ -1,0 +1,101 @@
+"""A complete run, as its folder tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """metrics.json, as far as reports read it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    expid: str
+    model: str
+    dataset_id: str
+    seed: int
+    valid: dict[str, float]
+    test: dict[str, float] = {}
+    parameters: int
+    parameters_without_embeddings: int
+    epochs: int
+    best_epoch: int
+    seconds: dict[str, float]
+    rows_per_second: float | None
+    peak_memory_mb: float
+    device: str
+    data_fingerprint: str
+    config_digest: str
+    latency_ms_per_100_rows: float | None = None  # not every run measures it
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Labels, predictions and, where the data names groups, group ids of the N test rows, in file order."""
+
+    labels: np.ndarray
+    predictions: np.ndarray
+    groups: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run.
+
+    Attributes:
+        folder: where it lies.
+        record: its metrics.json.
+        experiment: its config.yaml's experiment, with model_params, features, fit and dataset.
+        history: a mapping an evaluation.
+    """
+
+    folder: Path
+    record: Record
+    experiment: dict[str, Any]
+    history: list[dict[str, Any]]
+
+    @property
+    def seed(self) -> int:
+        return self.record.seed
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The model's settings."""
+        return self.experiment["model_params"]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Everything about model, features and training that can differ between two runs on one dataset."""
+        parts = (self.experiment.get(key) or {} for key in ("fit", "features", "model_params"))
+        return {"model": self.record.model} | {key: value for part in parts for key, value in part.items()}
+
+    @property
+    def data(self) -> tuple[str, str]:
+        """What two runs must share to be compared: dataset and fingerprint of the data."""
+        return self.record.dataset_id, self.record.data_fingerprint
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        return self.record.seconds["train"] / self.record.epochs if self.record.epochs else None
+
+    @property
+    def seconds_to_best(self) -> float | None:
+        """Training time until the evaluation whose weights were kept."""
+        times = [line["seconds"] for line in self.history if line.get("best") and "seconds" in line]
+        return times[-1] if times else None
+
+    def scores(self) -> Scores | None:
+        """Read from disk; None where the run kept none."""
+        file = self.folder / "test_scores.parquet"
+        if not file.exists():
+            return None
+        table = pl.read_parquet(file)
+        groups = table["group"].to_numpy() if "group" in table.columns else None
+        return Scores(table["y_true"].to_numpy(), table["y_pred"].to_numpy(), groups)

@@ -1,0 +1,104 @@
+"""What a sweep leaves for its reader: a table in CSV and Markdown, and the best config."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, NamedTuple
+
+from fuxictr_qnn.files import write_text
+from fuxictr_qnn.reporting.table import markdown
+from fuxictr_qnn.tuning.space import value_text
+from fuxictr_qnn.tuning.sweep import Row, Sweep
+
+DIGITS = 6
+_ORDER = ("done", "pruned", "failed", "begun", "new")
+
+
+class Table(NamedTuple):
+    """Rows of text under headings."""
+
+    headings: list[str]
+    rows: list[list[str]]
+
+    def for_people(self) -> Table:
+        """Without columns that have no entry."""
+        used = [place for place, _ in enumerate(self.headings) if any(row[place] for row in self.rows)]
+        headings, *rows = ([cells[place] for place in used] for cells in (self.headings, *self.rows))
+        return Table(headings, rows)
+
+
+def results(sweep: Sweep) -> Table:
+    """A row a trial: the done ones by the monitored value, then the pruned, the failed and those to do."""
+    fit, axes = sweep.space.fit, list(sweep.space.axes)
+    metrics = [*fit.metrics] if isinstance(fit.monitor, str) else [sweep.space.monitor, *fit.metrics]
+    headings = ["trial", "seed", *axes, "state", *(f"valid {name}" for name in metrics)]
+    headings += ["best epoch", "epochs", "train seconds", "parameters", "note"]
+    sign = -1 if sweep.maximise else 1
+
+    def rank(row: Row) -> tuple[int, float]:
+        return _ORDER.index(row.standing.state), sign * (row.standing.value or 0)
+
+    return Table(headings, [_cells(row, axes, metrics) for row in sorted(sweep.rows.values(), key=rank)])
+
+
+def _cells(row: Row, axes: list[str], metrics: list[str]) -> list[str]:
+    trial, standing = row.trial, row.standing
+    record = standing.metrics or {}
+    monitor = trial.experiment.fit.monitor
+    # of a trial that is not done the best so far is known, but not the other metrics at that evaluation
+    best = {monitor if isinstance(monitor, str) else metrics[0]: standing.value}
+    valid = best | record.get("valid", {})
+    epochs = [record.get(key, "") for key in ("best_epoch", "epochs")]
+    seconds = record.get("seconds", {}).get("train")
+    return [
+        trial.digest,
+        str(trial.seed),
+        *(value_text(trial.values[key]) for key in axes),
+        standing.state,
+        *(_number(valid.get(name)) for name in metrics),
+        *map(str, epochs),
+        "" if seconds is None else f"{seconds:.1f}",
+        str(record.get("parameters", "")),
+        " ".join(standing.reason.split()),
+    ]
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.{DIGITS}f}"
+
+
+def write_tables(sweep: Sweep) -> None:
+    """results.csv and results.md, and best.yaml once a trial is done."""
+    table, folder = results(sweep), sweep.store.folder
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.headings, *table.rows])
+    write_text(folder / "results.csv", text.getvalue())
+    write_text(folder / "results.md", _page(sweep, table.for_people()))
+    if sweep.best is not None:
+        write_text(folder / "best.yaml", _best_config(sweep, sweep.best))
+
+
+def _page(sweep: Sweep, table: Table) -> str:
+    tuner = sweep.space.tuner
+    counts = {state: sweep.count(state) for state in ("done", "pruned", "failed")}
+    said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
+    data = sorted({row.folder.path.parents[1].name.removeprefix("data-") for row in sweep.rows.values()})
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
+    return (
+        f"# {tuner.name}\n\n"
+        f"{tuner.expid} on {tuner.dataset.name} (data {', '.join(data)}), varied by {tuner.file.name}: "
+        f"{said}; {sweep.to_do} to do. Search: {sweep.options.search}. Every figure is of the validation "
+        f"split; no trial has read the test split.\n\n{markdown(table.headings, rows)}\n"
+    )
+
+
+def _best_config(sweep: Sweep, best: Row) -> str:
+    """The config of the best trial as its run folder has it, and what it is."""
+    label = best.trial.label or "the base settings"
+    value = f"valid {sweep.space.monitor} {best.standing.value:.{DIGITS}f}"
+    config = (best.folder.path / "config.yaml").read_text()
+    return (
+        f"# {label}: {value}, the best of {len(sweep.done)} trials\n"
+        f"#     fuxictr run --config best.yaml --seeds 3\n{config}"
+    )

@@ -1,0 +1,71 @@
+"""From a checked request to a finished sweep: lock, data, workers, results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fuxictr_qnn.files import new_folder
+from fuxictr_qnn.jobs import Ended, Event, Pool
+from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.plots import draw_axes
+from fuxictr_qnn.tuning.results import write_tables
+from fuxictr_qnn.tuning.space import Space
+from fuxictr_qnn.tuning.store import Store
+from fuxictr_qnn.tuning.sweep import Options, Row, Sweep, Watch
+
+
+@contextmanager
+def open_sweep(space: Space, folder: Path, data: SweepData, options: Options) -> Iterator[Sweep]:
+    """The sweep in its folder, which is locked meanwhile; data that is certain to be read is built first.
+
+    Raises:
+        RequestError: everything that is wrong; then nothing was written but builds of data.
+        RunError: another process is at the same sweep, or building failed.
+    """
+    options.check()
+    store = Store(folder)
+    store.check_writable()
+    with new_folder(folder), store.locked():
+        yield Sweep(space, store, data, options)
+
+
+def look_at_sweep(space: Space, folder: Path, data: SweepData, options: Options) -> Sweep:
+    """The sweep as it stands, to be looked at: writes and builds nothing.
+
+    Raises:
+        RequestError: everything that is wrong.
+    """
+    options.check()
+    store = Store(folder)
+    store.check_writable()
+    return Sweep(space, store, data, options, fingerprint_of=data.found)
+
+
+def do_sweep(
+    sweep: Sweep,
+    make_pool: Callable[[], Pool],
+    watch: Watch = lambda sweep, row, event: None,
+) -> None:
+    """Do what is left of an open sweep; tables are written after each trial, pictures at the end.
+
+    Args:
+        make_pool: workers; not asked for where nothing is left to do.
+
+    Raises:
+        RunError: the workers are lost, or the disk failed.
+    """
+
+    def on_event(sweep: Sweep, row: Row, event: Event) -> None:
+        if isinstance(event, Ended):
+            write_tables(sweep)
+        watch(sweep, row, event)
+
+    try:
+        if sweep.to_do:
+            with make_pool() as pool:
+                sweep.run(pool, on_event)
+    finally:
+        write_tables(sweep)
+    draw_axes(sweep)

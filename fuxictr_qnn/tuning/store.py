@@ -1,0 +1,219 @@
+"""The trials of a sweep on disk: how each one stands, whatever ended the process that did them.
+
+<out>/<name of the tuner file>/
+    data-<fingerprint>/<expid>-<hash>/seed<S>/    a run folder, and in it
+        trial.json     the values of the axes; how it ended where it did not end well
+    best.yaml          the best trial, ready for `fuxictr run --config`
+    results.csv, results.md, plots/<key>.png
+    logs/              what the processes of the trials printed
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from fuxictr_qnn.config.loading import parse_yaml
+from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.files import is_writable, lock_if_free, write_json
+from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.training.settings import FitSettings
+from fuxictr_qnn.tuning.space import Trial
+
+State = Literal["new", "begun", "done", "pruned", "failed"]
+
+_SAME = 1e-3  # two evaluations of the same weights differ by less (GPUs add in varying order)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a trial stands.
+
+    Attributes:
+        value: the monitored quantity: of the best weights where it is done, else the best so far; None: not
+            evaluated yet.
+        metrics: the contents of metrics.json.
+        curve: the monitored quantity at each evaluation.
+        reason: why it failed or was pruned.
+        killed: it failed by a signal, and may go on where it was.
+    """
+
+    state: State
+    value: float | None = None
+    metrics: dict[str, Any] | None = None
+    curve: list[float] = field(default_factory=list)
+    reason: str = ""
+    killed: bool = False
+
+
+class TrialFolder:
+    """The files of one trial; its run folder is written by training."""
+
+    def __init__(self, root: Path, trial: Trial):
+        self.path, self.trial = root / trial.name, trial
+
+    def standing(self) -> Standing:
+        """How the trial stands.
+
+        Raises:
+            RequestError: files that no run leaves so.
+        """
+        fit = self.trial.experiment.fit
+        curve = [monitored(record, fit) for record in self._history()]
+        best = (max if fit.monitor_mode == "max" else min)(curve, default=None)
+        if (self.path / "metrics.json").exists():
+            metrics = self._complete()
+            value = monitored(metrics["valid"], fit)
+            self._compare(value, best)
+            return Standing("done", value, metrics, curve)
+        said = self._json("trial.json") if (self.path / "trial.json").exists() else {}
+        if said.get("state") in ("failed", "pruned"):
+            reason, killed = str(said.get("reason", "")), bool(said.get("killed"))
+            return Standing(said["state"], best, curve=curve, reason=reason, killed=killed)
+        begun = (self.path / "config.yaml").exists()
+        return Standing("begun" if begun else "new", best, curve=curve)
+
+    def begin(self) -> None:
+        """Keep the values of the axes; whatever was said of an earlier attempt is void."""
+        self._say({})
+
+    def fail(self, reason: str, killed: bool) -> None:
+        self._say({"state": "failed", "reason": reason, "killed": killed})
+
+    def prune(self, reason: str) -> None:
+        """Keep the history of a pruned trial; its weights are of no more use."""
+        self._say({"state": "pruned", "reason": reason})
+        for name in ("checkpoint.pt", "model.pt"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def drop_weights(self) -> None:
+        (self.path / "model.pt").unlink(missing_ok=True)
+
+    def _say(self, how_it_ended: dict[str, Any]) -> None:
+        write_json(self.path / "trial.json", {"values": self.trial.values, **how_it_ended})
+
+    def _complete(self) -> dict[str, Any]:
+        """The contents of metrics.json, if they and config.yaml are of this trial."""
+        metrics, config = self._json("metrics.json"), self._config()
+        try:
+            digest = Experiment.model_validate(config["experiment"]).digest
+            monitored(metrics["valid"], self.trial.experiment.fit)
+            same = digest == metrics["config_digest"] and config["seed"] == metrics["seed"]
+        except (KeyError, TypeError, ValidationError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else "cannot be read"
+            raise self._edited(f"metrics.json or config.yaml {what}") from None
+        fingerprint = self.path.parents[1].name.removeprefix("data-")
+        if not same or digest != self.trial.digest or self.trial.seed != metrics["seed"]:
+            raise self._edited("config.yaml, metrics.json and the folder's name are of different experiments")
+        if {config.get("data_fingerprint"), metrics.get("data_fingerprint")} != {fingerprint}:
+            raise self._edited("config.yaml and metrics.json are of other data than the folder's name says")
+        return metrics
+
+    def _compare(self, value: float, best: float | None) -> None:
+        if best is None or abs(value - best) > _SAME:
+            found = "is missing" if best is None else f"says {best:.6f}"
+            raise self._edited(f"metrics.json says {value:.6f} where the best line of history.jsonl {found}")
+
+    def _history(self) -> list[dict[str, Any]]:
+        """The evaluations so far; a last line that a kill cut short is left out."""
+        file = self.path / "history.jsonl"
+        lines = self._text("history.jsonl").split("\n")[:-1] if file.exists() else []
+        try:
+            records = [json.loads(line) for line in lines]
+            for record in records:
+                monitored(record, self.trial.experiment.fit)
+        except (ValueError, KeyError, TypeError):
+            raise self._edited("history.jsonl cannot be read") from None
+        return records
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads(self._text(name))
+        except ValueError:
+            raise self._edited(f"{name} is no JSON") from None
+        if not isinstance(found, dict):
+            raise self._edited(f"{name} holds no mapping")
+        return found
+
+    def _config(self) -> Any:
+        text = self._text("config.yaml")
+        try:
+            return parse_yaml(text, "config.yaml")
+        except RequestError as error:
+            raise self._edited(str(error)) from None
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text()
+        except FileNotFoundError:
+            raise self._edited(f"{name} is missing") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._edited(f"{name} cannot be read ({type(error).__name__})") from None
+
+    def _edited(self, what: str) -> RequestError:
+        return RequestError(
+            f"'{self.path}': {what}: no run leaves it so; remove the folder, and the trial is done again"
+        )
+
+
+def monitored(metrics: dict[str, Any], fit: FitSettings) -> float:
+    """The quantity that trials are compared by.
+
+    Raises:
+        KeyError, TypeError: the metrics do not hold it.
+    """
+    return sum(metrics[name] * weight for name, weight in fit.monitor_weights.items())
+
+
+class Store:
+    """The folder of a sweep."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def check_writable(self) -> None:
+        """RequestError unless the folder is, or can become, one that we may write to."""
+        if not is_writable(self.folder.absolute()):
+            raise RequestError(f"--out: '{self.folder}' cannot be written; name a folder that you own")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other sweeps out of the folder.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        with lock_if_free(self.folder / ".lock") as held:
+            if not held:
+                raise RunError(
+                    f"another process is at the sweep in '{self.folder}'; wait for it, or name another --out"
+                )
+            yield
+
+    def root(self, fingerprint: str) -> Path:
+        """Where the run folders on this data are."""
+        return self.folder / f"data-{fingerprint}"
+
+    def of(self, trial: Trial, fingerprint: str) -> TrialFolder:
+        return TrialFolder(self.root(fingerprint), trial)
+
+    def log(self, trial: Trial) -> Path:
+        return self.folder / "logs" / f"{trial.name.replace('/', '-')}.txt"
+
+    def kept(self) -> list[tuple[str, Path, dict[str, Any]]]:
+        """Every trial here, of whatever space: the fingerprint of its data, its folder, its values."""
+        found = []
+        for file in sorted(self.folder.glob("data-*/*/seed*/trial.json")):
+            try:
+                values = json.loads(file.read_text())["values"]
+            except (OSError, ValueError, KeyError, TypeError):
+                values = None
+            if isinstance(values, dict):
+                found.append((file.parents[2].name.removeprefix("data-"), file.parent, values))
+        return found

@@ -1,0 +1,296 @@
+"""A sweep in its folder: which trials there are, how they stand, and what is done next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fuxictr_qnn.errors import RequestError, do_all, nearest
+from fuxictr_qnn.jobs import Ended, Evaluated, Event, Job, Outcome, Pool, do_jobs
+from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.pruning import RULES
+from fuxictr_qnn.tuning.search import Planned, Search, at_random, grid
+from fuxictr_qnn.tuning.space import Space, Trial
+from fuxictr_qnn.tuning.store import Standing, Store, TrialFolder, monitored
+from fuxictr_qnn.tuning.tpe import Tpe, require_optuna
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep searches, and what it keeps.
+
+    Attributes:
+        search: "grid", "random" or "tpe".
+        trials: how many, those of earlier sessions included; None: all.
+        prune: "median" or "asha" end hopeless trials early.
+        retry_failed: do failed trials again.
+        tag: do only trials whose name or values contain it.
+        keep: of so many best trials the weights stay.
+    """
+
+    search: str = "grid"
+    trials: int | None = None
+    prune: str | None = None
+    retry_failed: bool = False
+    tag: str | None = None
+    keep: int = 3
+
+    def check(self) -> None:
+        """RequestError for options that do not go together."""
+        problems = []
+        if self.trials is not None and self.trials < 1:
+            problems.append(f"--trials {self.trials}: expected a number of at least 1")
+        if self.search != "grid" and self.trials is None:
+            problems.append(f"--search {self.search} needs --trials K, the number of trials")
+        if self.search == "tpe" and self.tag is not None:
+            problems.append("--tag picks among trials that are known beforehand, which those of tpe are not")
+        if self.keep < 1:
+            problems.append(f"--keep {self.keep}: expected a number of at least 1: the best weights stay")
+        if problems:
+            raise RequestError(problems)
+        if self.search == "tpe":
+            require_optuna()
+
+
+@dataclass(eq=False)
+class Row:
+    """A trial of this sweep and how it stands now.
+
+    Attributes:
+        began: of a trial under way, when it was started, by time.monotonic().
+        record: of a trial under way, the line of its last evaluation.
+        mine: whether this session has done it, or is at it.
+    """
+
+    trial: Trial
+    folder: TrialFolder
+    standing: Standing
+    began: float | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+    mine: bool = False
+
+    @property
+    def is_running(self) -> bool:
+        return self.began is not None
+
+
+Watch = Callable[["Sweep", Row, Event], None]
+
+
+class Sweep:
+    """Does the trials of a space, each once, whatever happened in earlier sessions.
+
+    Args:
+        space: what is varied.
+        store: the folder of the sweep.
+        data: what the trials read.
+        options: how to search.
+        fingerprint_of: trial -> the fingerprint of its data; None: it is not built, and so nothing was done
+            on it. The default builds it.
+
+    Raises:
+        RequestError: data, options or files of earlier trials are wrong. RunError: building the data failed.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        store: Store,
+        data: SweepData,
+        options: Options,
+        fingerprint_of: Callable[[Trial], str | None] | None = None,
+    ):
+        self.space, self.store, self.data, self.options = space, store, data, options
+        self.rows: dict[str, Row] = {}  # by the identity of the trial
+        self.maximise = space.fit.monitor_mode == "max"
+        self._fingerprint_of = fingerprint_of or data.ready
+        self._rule = RULES[options.prune] if options.prune else None
+        self.search = self._search()
+        self._add_all(self.search.planned)
+        if options.tag is not None and not any(self._is_tagged(trial) for trial in self.search.planned):
+            names = [text for trial in self.search.planned for text in (trial.digest, *trial.label.split())]
+            raise RequestError(
+                f"--tag {options.tag}: no trial has it in its name or values.{nearest(options.tag, names)}"
+            )
+
+    def _search(self) -> Search:
+        options = self.options
+        if options.search == "grid":
+            return Planned(grid(self.space, options.trials))
+        if options.search == "random":
+            return Planned(at_random(self.space, options.trials))
+        return Tpe(self.space, list(self._known()), options.trials, self.maximise)
+
+    def _known(self) -> Iterator[Trial]:
+        """The trials of earlier sessions that are points of this space, on today's data."""
+        for fingerprint, folder, values in self.store.kept():
+            if self.space.holds(values):
+                trial = self.space.trial({key: values[key] for key in self.space.axes})
+                if folder == self.store.of(trial, fingerprint).path:
+                    if self._fingerprint_of(trial) == fingerprint:
+                        yield trial
+
+    def _add_all(self, trials: list[Trial]) -> None:
+        one_each = {trial.dataset.model_dump_json(): trial for trial in trials}
+        do_all(lambda trial=trial: self._fingerprint_of(trial) for trial in one_each.values())
+        do_all(lambda trial=trial: self._add(trial) for trial in trials)
+
+    def _add(self, trial: Trial) -> Row:
+        """A row for a trial, as it stands on disk."""
+        folder = self.store.of(trial, self._fingerprint_of(trial) or "not built")
+        row = Row(trial, folder, folder.standing())
+        self.rows[trial.identity] = row
+        return row
+
+    # What there is
+
+    @property
+    def all_rows(self) -> list[Row]:
+        """In the order in which they became known; made in one piece, for whoever looks on from a thread."""
+        return list(self.rows.values())
+
+    @property
+    def done(self) -> list[Row]:
+        """The trials that are done, the best first."""
+        rows = [row for row in self.all_rows if row.standing.state == "done"]
+        return sorted(rows, key=lambda row: row.standing.value, reverse=self.maximise)
+
+    @property
+    def best(self) -> Row | None:
+        return next(iter(self.done), None)
+
+    def count(self, *states: str) -> int:
+        """How many trials stand so."""
+        return sum(row.standing.state in states for row in self.all_rows)
+
+    @property
+    def to_do(self) -> int:
+        """How many trials are still to be done, or under way."""
+        rows = self.all_rows
+        unasked = max(0, self.search.count - len(rows))
+        return unasked + sum(row.is_running or not self._is_settled(row) for row in rows)
+
+    @property
+    def others(self) -> int:
+        """How many trials in the folder are of another space or on other data, and do not count here."""
+        ours = {row.folder.path for row in self.rows.values()}
+        return sum(folder not in ours for _, folder, _ in self.store.kept())
+
+    # Doing it
+
+    def run(self, pool: Pool, watch: Watch = lambda sweep, row, event: None) -> None:
+        """Do what is to be done. The folder has to be locked.
+
+        Args:
+            watch: told of every event, after it has been dealt with.
+
+        Raises:
+            RunError: the pool is lost, or the disk failed.
+        """
+        jobs: dict[Job, Row] = {}
+
+        def next_job() -> Job | None:
+            row = self._next()
+            if row is None:
+                return None
+            job = self._start(row)
+            jobs[job] = row
+            return job
+
+        def on_event(event: Event) -> bool:
+            row = jobs[event.job]
+            go_on = self._note(row, event)
+            watch(self, row, event)
+            return go_on
+
+        do_jobs(pool, next_job, on_event)
+
+    def _next(self) -> Row | None:
+        """The next trial to do; what the search knows already is told to it on the way."""
+        while (trial := self.search.ask()) is not None:
+            row = self.rows.get(trial.identity) or self._add(trial)
+            if not self._is_settled(row):
+                return row
+            if row.standing.state in ("done", "pruned", "failed"):
+                self.search.tell(trial, self._told(row.standing))
+        return None
+
+    def _is_settled(self, row: Row) -> bool:
+        """Whether there is nothing to do for a trial. A pruned one is done anew where nothing is pruned."""
+        state = row.standing.state
+        if not self._is_tagged(row.trial) or state == "done":
+            return True
+        if state == "failed":
+            return row.mine or not self.options.retry_failed
+        return state == "pruned" and (row.mine or self._rule is not None)
+
+    def _is_tagged(self, trial: Trial) -> bool:
+        tag = self.options.tag
+        return tag is None or tag in trial.name or tag in trial.label
+
+    def _start(self, row: Row) -> Job:
+        trial, before = row.trial, row.standing
+        restart = before.state == "pruned" or (before.state == "failed" and not before.killed)
+        row.folder.begin()
+        row.standing = Standing("begun", curve=[] if restart else list(before.curve))
+        row.began, row.record, row.mine = time.monotonic(), {}, True
+        return Job(
+            experiment=trial.experiment,
+            seed=trial.seed,
+            places=self.data.places(trial),
+            out=row.folder.path.parents[1],
+            zoo=self.space.zoo,
+            test=False,
+            restart=restart,
+            prunable=self._rule is not None,
+            log=self.store.log(trial),
+        )
+
+    def _note(self, row: Row, event: Event) -> bool:
+        """Keep what an event says; False where a trial is hopeless."""
+        if isinstance(event, Evaluated):
+            row.record = event.record
+            curve = row.standing.curve[: event.record["evaluation"] - 1]  # a resumed run may evaluate again
+            curve.append(monitored(event.record, row.trial.experiment.fit))
+            best = (max if self.maximise else min)(curve)
+            row.standing = Standing("begun", best, curve=curve)
+            return self._rule is None or self._is_hopeful(row)
+        if isinstance(event, Ended):
+            self._end(row, event.outcome)
+        return True
+
+    def _is_hopeful(self, row: Row) -> bool:
+        sign = 1 if self.maximise else -1
+        others = [other for other in self.rows.values() if other is not row and other.standing.curve]
+        curve, *curves = ([sign * value for value in one.standing.curve] for one in (row, *others))
+        return self._rule(curve, curves)
+
+    def _end(self, row: Row, outcome: Outcome) -> None:
+        value, curve = row.standing.value, row.standing.curve
+        if outcome.state == "done":
+            value = monitored(outcome.metrics["valid"], row.trial.experiment.fit)
+            row.standing = Standing("done", value, outcome.metrics, curve)
+        elif outcome.state == "stopped":
+            reason = f"{self.options.prune}, after evaluation {len(curve)}"
+            row.folder.prune(reason)
+            row.standing = Standing("pruned", value, curve=curve, reason=reason)
+        else:
+            row.folder.fail(outcome.reason, outcome.killed)
+            row.standing = Standing("failed", value, None, curve, outcome.reason, outcome.killed)
+        row.began = None
+        _remove_if_empty(self.store.log(row.trial))
+        self.search.tell(row.trial, self._told(row.standing))
+        for other in self.done[self.options.keep :]:
+            other.folder.drop_weights()
+
+    @staticmethod
+    def _told(standing: Standing) -> float | None:
+        return None if standing.state == "failed" else standing.value
+
+
+def _remove_if_empty(file: Path) -> None:
+    if file.exists() and not file.stat().st_size:
+        file.unlink()

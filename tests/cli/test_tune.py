@@ -1,0 +1,280 @@
+"""`fuxictr tune`: from a tuner file to a folder of trials, with real processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fuxictr_qnn.cli import main
+from fuxictr_qnn.data.simulated import demo
+from fuxictr_qnn.jobs import threads
+from tests.clicks import tuner_content, write_clicks, write_tuner
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    """A fresh working directory with the data in ./data."""
+    monkeypatch.chdir(tmp_path)
+    write_clicks(tmp_path / "data")
+    return tmp_path
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+
+
+def tune(*arguments: object) -> int:
+    return main(["tune", "--config", "tuner.yaml", "--gpu", "-1", *map(str, arguments)])
+
+
+def table() -> list[dict[str, str]]:
+    return list(csv.DictReader(Path("sweeps/tuner/results.csv").open()))
+
+
+def files() -> set[str]:
+    return {str(path) for path in Path(".").rglob("*")}
+
+
+def test_a_sweep_and_its_best_config(folder, two_cores, capsys):
+    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2], "net_dropout": [0, 0.3]})
+    assert tune("--workers", 2, "--set", "epochs=2") == 0
+    said = capsys.readouterr().out
+    rows = table()
+    assert [row["state"] for row in rows] == ["done"] * 4 and all(row["epochs"] == "2" for row in rows)
+    lines = [line for line in said.splitlines() if "  done  valid AUC " in line]
+    assert len(lines) == 4 and "4 done, 0 to do, best" in said
+    assert "next: fuxictr run --config sweeps/tuner/best.yaml" in said
+    for file in folder.glob("sweeps/tuner/data-*/*/seed7/metrics.json"):
+        metrics = json.loads(file.read_text())
+        assert "test" not in metrics and metrics["device"].startswith("cpu (")
+    assert not list(folder.rglob("test_scores.parquet"))
+    assert len(list(folder.glob("data/clicks/built-*"))) == 1
+
+    assert main(["run", "--config", "sweeps/tuner/best.yaml", "--gpu", "-1"]) == 0
+    (run,) = folder.glob("runs/QNNalpha_clicks-*/seed7/metrics.json")
+    metrics = json.loads(run.read_text())
+    assert metrics["config_digest"] == rows[0]["trial"] and "AUC" in metrics["test"]
+    assert metrics["valid"]["AUC"] == pytest.approx(float(rows[0]["valid AUC"]), abs=1e-5)
+
+
+def test_a_second_time_there_is_nothing_to_do(folder, capsys):
+    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]}, epochs=1)
+    assert tune() == 0
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")}
+    capsys.readouterr()
+    assert tune() == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("metrics.json")} == before
+    assert "valid AUC" in capsys.readouterr().out
+
+
+def test_failed_trials_are_1_with_their_reason(folder, capsys):
+    """Three heads do not divide an embedding of four: only building the model shows it."""
+    write_tuner(Path("tuner.yaml"), {"num_heads": [3, 1, 2]}, epochs=1)
+    assert tune() == 1
+    captured = capsys.readouterr()
+    assert "1 of 3 trials failed" in captured.err and "--retry-failed" in captured.err
+    assert [row["state"] for row in table()] == ["done", "done", "failed"]
+    assert "num_heads=3 does not divide" in table()[2]["note"]
+    assert tune() == 1 and "done  valid" not in capsys.readouterr().out
+    assert tune("--retry-failed") == 1 and "failed  " in capsys.readouterr().out
+
+
+def test_hopeless_trials_are_pruned(folder):
+    write_tuner(Path("tuner.yaml"), {"learning_rate": [0.03, 0.02, 0.01, 1e-7, 2e-7]}, epochs=4)
+    assert tune("--prune", "asha") == 0
+    states = {row["learning_rate"]: row["state"] for row in table()}
+    assert states["1e-07"] == states["2e-07"] == "pruned" and "done" in states.values()
+    (history,) = [
+        file.parent / "history.jsonl"
+        for file in folder.rglob("trial.json")
+        if json.loads(file.read_text())["values"] == {"learning_rate": 1e-7}
+    ]
+    assert len(history.read_text().splitlines()) == 1
+
+
+def test_tpe_in_two_sessions(folder):
+    pytest.importorskip("optuna")
+    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2, 3, 4], "net_dropout": [0, 0.1, 0.2]}, epochs=1)
+    assert tune("--search", "tpe", "--trials", 2) == 0
+    assert tune("--search", "tpe", "--trials", 3) == 0
+    assert len(table()) == len(list(folder.glob("sweeps/tuner/data-*/*/seed7"))) == 3
+
+
+def test_a_dry_run_writes_nothing(folder, capsys):
+    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]})
+    before = files()
+    assert tune("--dry-run") == 0 and files() == before
+    said = capsys.readouterr().out
+    assert "2 trials; 2 to do, in sweeps/tuner" in said and said.count("to do") == 3
+
+
+def test_an_installed_tuner_by_its_name(folder, capsys):
+    before = files()
+    assert main(["tune", "--config", "tuner_QNNalpha_demo", "--dry-run"]) == 0 and files() == before
+    assert "2 trials; 2 to do, in sweeps/tuner_QNNalpha_demo" in capsys.readouterr().out
+
+
+class TestWrong:
+    """Exit code 2, everything that is wrong in one message, and everything on disk as it was."""
+
+    def refused(self, capsys, *arguments: object) -> str:
+        before = files()
+        assert tune(*arguments) == 2 and files() == before
+        return capsys.readouterr().err
+
+    def test_everything_that_needs_no_model(self, capsys, two_cores):
+        content = tuner_content({"num_row": [], "task": ["regression"]}) | {"base_expid": "QNNalpha_click"}
+        Path("tuner.yaml").write_text(yaml.safe_dump(content))
+        Path("blocked").touch()
+        said = self.refused(capsys, "--workers", 3, "--set", "epochs", "--out", "blocked/x", "--gpu", 99)
+        for part in (
+            "--workers 3: this machine has 2 cores",
+            "num_row = []",
+            "task cannot be swept",
+            "'QNNalpha_clicks'",
+            "--set epochs: expected KEY=VALUE",
+            "--out blocked/x: cannot be written",
+            "--gpu 99",
+        ):
+            assert part in said
+        assert said.startswith("fuxictr: 7 problems\n")
+
+    def test_everything_that_needs_the_model(self, capsys):
+        write_tuner(Path("tuner.yaml"), {"num_rows": [1, 2], "epochs": ["long", 2], "net_dropout": [0, "x"]})
+        said = self.refused(capsys)
+        assert "'num_row'" in said and "epochs = 'long'" in said and "net_dropout = 'x'" in said
+        assert said.startswith("fuxictr: 3 problems\n")
+
+    def test_searches(self, capsys):
+        write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]})
+        assert "--search random needs --trials K" in self.refused(capsys, "--search", "random")
+
+    def test_no_such_file(self, capsys):
+        assert "no such file" in self.refused(capsys)
+
+
+COMMAND = [sys.executable, "-m", "fuxictr_qnn", "tune", "--config", "tuner.yaml", "--gpu", "-1"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*COMMAND, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+FOUR_EPOCHS = {"epochs": 4, "early_stop_patience": 9}
+
+
+def shrunken_demo(root: Path, rows: int) -> dict:
+    """The first rows of the simulated click log as a dataset of its own: its config."""
+    for split in ("train", "valid", "test"):
+        (root / "demo_small").mkdir(parents=True, exist_ok=True)
+        demo.simulate(split).frame.head(rows).write_csv(root / "demo_small" / f"{split}.csv")
+    content = yaml.safe_load((ROOT / "data_configs" / "demo.yaml").read_text())["demo"]
+    paths = {f"{split}_data": f"demo_small/{split}.csv" for split in ("train", "valid", "test")}
+    return {key: value for key, value in content.items() if key != "generator"} | paths
+
+
+def progress(folder: Path) -> int:
+    """How many evaluations all trials have had."""
+    return sum(
+        len(file.read_text().splitlines()) for file in folder.glob("sweeps/tuner/data-*/*/*/history.jsonl")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_five_times_at_random_each_trial_is_done_once(folder, seed):
+    """kill -9 of the command; what it had started has to end by itself."""
+    content = {
+        "base_expid": "QNNalpha_demo",
+        "dataset_id": "demo_small",
+        "dataset_config": {"demo_small": shrunken_demo(folder / "data", 4000)},
+        "tuner_space": {"num_row": [1, 2, 3, 4], "net_dropout": [0, 0.2], "batch_size": 50, **FOUR_EPOCHS},
+    }
+    Path("tuner.yaml").write_text(yaml.safe_dump(content))
+    rng, workers = random.Random(seed), str(min(2, threads.cores()))
+    for _ in range(5):
+        before, wait_for = progress(folder), rng.randrange(0, 6)
+        with start("--workers", workers) as process:
+            deadline = time.monotonic() + 60
+            while (
+                progress(folder) < before + wait_for
+                and process.poll() is None
+                and time.monotonic() < deadline
+            ):
+                time.sleep(0.01)
+            time.sleep(rng.random() * 0.3)
+            process.kill()
+    assert progress(folder) < 32, "the sweep was over before the last kill"
+    with start("--workers", workers) as process:
+        errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    rows = table()
+    assert len(rows) == 8 and {row["state"] for row in rows} == {"done"}
+    trials = list(folder.glob("sweeps/tuner/data-*/*/seed2024"))
+    assert {trial.parent.name[-8:] for trial in trials} == {row["trial"] for row in rows} and len(trials) == 8
+    for trial in trials:
+        log = (trial / "run.log").read_text()
+        assert log.count(" valid: AUC ") == 1, "each run was finished once"
+        evaluations = [json.loads(line) for line in (trial / "history.jsonl").read_text().splitlines()]
+        assert [record["evaluation"] for record in evaluations] == [1, 2, 3, 4]
+        assert not (trial / "checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+def test_interrupted_it_ends_and_the_same_command_goes_on(folder):
+    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]}, epochs=300, early_stop_patience=300)
+    with start() as process:
+        while progress(folder) < 3 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and errors.count("\n") == 1 and "a sweep" in errors
+    reached = progress(folder)
+    time.sleep(0.3)
+    assert progress(folder) == reached, "a trial still runs"
+    assert len(table()) == 2 and not list(folder.rglob("metrics.json"))
+    with start() as process:
+        assert process.communicate(timeout=300)[1] == "" and process.returncode == 0
+    assert [(row["state"], row["epochs"]) for row in table()] == [("done", "300")] * 2
+
+
+@pytest.mark.slow
+def test_ray_does_the_same_sweep_and_starts_a_lost_worker_anew(folder):
+    pytest.importorskip("ray")
+    marker = folder / "died"
+    content = tuner_content(
+        {"hidden_units": [[8], [16], [24]], "marker": str(marker)}, model="tests.jobs.dying:Dying"
+    )
+    for key in ("num_layers", "net_dropout"):
+        content["model_config"]["QNNalpha_clicks"].pop(key)
+    content["model_config"]["QNNalpha_clicks"]["step"] = 20  # in the second of three epochs
+    Path("tuner.yaml").write_text(yaml.safe_dump(content))
+    with start("--backend", "ray", "--workers", "2") as process:
+        output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert marker.exists(), "no worker was lost"
+    assert [row["state"] for row in table()] == ["done"] * 3
+    by_ray = {row["trial"]: float(row["valid AUC"]) for row in table()}
+    marker.touch()
+    with start("--out", "local") as process:
+        assert process.communicate(timeout=300)[1] == ""
+    local = list(csv.DictReader(Path("local/tuner/results.csv").open()))
+    assert {row["trial"]: float(row["valid AUC"]) for row in local} == pytest.approx(by_ray, abs=1e-5)
+    for file in folder.glob("sweeps/tuner/data-*/*/seed7/history.jsonl"):
+        assert [json.loads(line)["evaluation"] for line in file.read_text().splitlines()] == [1, 2, 3]

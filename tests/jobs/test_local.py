@@ -1,0 +1,210 @@
+"""Jobs in processes that a server forks: what they leave, and what ends them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fuxictr_qnn.data import Places
+from fuxictr_qnn.errors import RunError
+from fuxictr_qnn.jobs import Began, Ended, Evaluated, Job, LocalPool, do_jobs
+from fuxictr_qnn.jobs.local import Server, shared_server
+from fuxictr_qnn.training import run_seed
+from fuxictr_qnn.training.run_folder import RunFolder
+from tests.clicks import experiment, write_clicks
+
+DYING = "tests.jobs.dying:Dying"
+POOLS = {"polars", "rayon", "OpenBLAS", "arrow", "pool"}  # names of threads that compute
+
+
+@pytest.fixture(scope="session")
+def clicks(tmp_path_factory) -> Path:
+    return write_clicks(tmp_path_factory.mktemp("clicks"))
+
+
+def job(
+    data: Path,
+    out: Path,
+    *,
+    model="QNNalpha",
+    params=None,
+    seed=1,
+    test=True,
+    prunable=False,
+    log=None,
+    **fit,
+):
+    return Job(
+        experiment(model, params, **fit), seed, Places(data), out, test=test, prunable=prunable, log=log
+    )
+
+
+def do(jobs, workers=2, on_event=lambda event: None):
+    """Do jobs on CPUs, a thread each; the events that came."""
+    left, events = iter(jobs), []
+
+    def note(event):
+        events.append(event)
+        return on_event(event)
+
+    with LocalPool(workers, threads=1, gpus=[-1]) as pool:
+        do_jobs(pool, lambda: next(left, None), note)
+    return events
+
+
+def outcomes(events):
+    return {event.job: event.outcome for event in events if isinstance(event, Ended)}
+
+
+def test_a_job_leaves_what_the_same_run_leaves_in_this_process(clicks, tmp_path):
+    one = job(clicks, tmp_path / "jobs")
+    events = do([one])
+    here = run_seed(one.experiment, 1, places=Places(clicks), out=tmp_path / "here", gpu=-1)
+    metrics = outcomes(events)[one].metrics
+    for split in ("valid", "test"):
+        assert metrics[split] == pytest.approx(here.metrics[split], abs=1e-6)  # other threads round otherwise
+    assert metrics["device"] == "cpu (1 threads)"
+    records = [event.record for event in events if isinstance(event, Evaluated)]
+    assert records == RunFolder(tmp_path / "jobs", one.experiment, 1).history and len(records) == 3
+
+
+def test_the_first_step_comes_within_two_seconds_of_the_fork(clicks, tmp_path):
+    shared_server()
+    do([job(clicks, tmp_path / "first", epochs=1)])  # waits for the server's imports
+    began = [event.seconds for event in do([job(clicks, tmp_path, epochs=1)]) if isinstance(event, Began)]
+    assert len(began) == 1 and began[0] < 2
+
+
+def test_a_fork_can_build_data_and_score_it(tmp_path):
+    """polars, arrow and OpenMP work in it: the server has started no thread of theirs before."""
+    data = write_clicks(tmp_path / "data")
+    jobs = [job(data, tmp_path / "runs", seed=seed, epochs=1) for seed in (1, 2, 3)]
+    assert all(outcome.state == "done" for outcome in outcomes(do(jobs)).values())
+    assert len(list(data.glob("clicks/built-*"))) == 1
+    for one in jobs:
+        assert (RunFolder(tmp_path / "runs", one.experiment, one.seed).path / "test_scores.parquet").exists()
+    if sys.platform == "linux":
+        tasks = Path(f"/proc/{shared_server().pid}/task")
+        names = {(task / "comm").read_text().strip() for task in tasks.iterdir()}
+        assert not [name for name in names if name.startswith(tuple(POOLS)) and name != "polars-ooc-clea"]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "killed"),
+    [
+        ("killed", "killed by SIGKILL", True),
+        ("exit", "ended with exit code 3", False),
+        ("bug", "ZeroDivisionError: a bug in a model", False),
+    ],
+)
+def test_a_job_that_dies_is_a_failure_and_the_others_go_on(clicks, tmp_path, how, reason, killed):
+    dying = job(
+        clicks, tmp_path, model=DYING, params={"how": how, "step": 20}, log=tmp_path / "log" / "dying.txt"
+    )
+    others = [job(clicks, tmp_path, seed=seed, epochs=1) for seed in (1, 2)]
+    found = outcomes(do([others[0], dying, others[1]]))
+    assert reason in found[dying].reason and (found[dying].state, found[dying].killed) == ("failed", killed)
+    assert [found[other].state for other in others] == ["done", "done"]
+    assert RunFolder(tmp_path, dying.experiment, 1).is_started
+    assert ("Traceback" in dying.log.read_text()) == (how == "bug")
+
+
+def test_a_killed_job_goes_on_where_it_was(clicks, tmp_path):
+    params = {"marker": str(tmp_path / "died"), "step": 20}
+    once = job(clicks, tmp_path, model=DYING, params=params)
+    assert outcomes(do([once]))[once].killed
+    events = do([once])
+    assert outcomes(events)[once].state == "done"
+    assert [event.record["evaluation"] for event in events if isinstance(event, Evaluated)] == [2, 3]
+
+
+def test_a_refusal_is_a_failure_with_its_sentence(clicks, tmp_path):
+    bad = job(clicks, tmp_path / "runs", params={"num_heads": 3})
+    assert "num_heads=3 does not divide" in outcomes(do([bad]))[bad].reason
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_test_split_stays_unread(clicks, tmp_path):
+    blind = job(clicks, tmp_path, epochs=1, test=False)
+    assert "test" not in outcomes(do([blind]))[blind].metrics
+    assert not list(tmp_path.glob("*/seed1/test_scores.parquet"))
+    seeing = job(clicks, tmp_path, epochs=1)
+    assert "leaves the test split unread: add --force" in outcomes(do([seeing]))[seeing].reason
+
+
+def test_a_prunable_job_ends_where_it_is_told_to(clicks, tmp_path):
+    pruned, whole = (job(clicks, tmp_path, seed=seed, prunable=True, epochs=4) for seed in (1, 2))
+
+    def on_event(event):
+        return not (isinstance(event, Evaluated) and event.job is pruned and event.record["evaluation"] == 2)
+
+    found = outcomes(do([pruned, whole], on_event=on_event))
+    assert (found[pruned].state, found[whole].state) == ("stopped", "done")
+    folder = RunFolder(tmp_path, pruned.experiment, 1)
+    assert len(folder.history) == 2 and folder.is_started
+
+
+def test_an_interrupt_ends_the_jobs_and_leaves_them_resumable(clicks, tmp_path):
+    long = [job(clicks, tmp_path, seed=seed, epochs=2000, early_stop_patience=2000) for seed in (1, 2)]
+    seen = []
+
+    def interrupt(event):
+        seen.append(event)
+        if sum(isinstance(event, Evaluated) for event in seen) == 4:
+            raise KeyboardInterrupt
+
+    clock = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        do(long, on_event=interrupt)
+    assert time.monotonic() - clock < 20
+    folders = [RunFolder(tmp_path, one.experiment, one.seed) for one in long]
+    assert all(folder.is_started for folder in folders)
+    lengths = [len(folder.history) for folder in folders]
+    time.sleep(0.2)
+    assert [len(folder.history) for folder in folders] == lengths, "a job still runs"
+    for folder in folders:
+        with folder.locked():
+            pass
+
+
+def test_when_its_client_is_gone_everything_ends(clicks, tmp_path):
+    """A killed process closes its end of the connection, and does nothing else."""
+    server = Server()
+    one = job(clicks, tmp_path, epochs=5000, early_stop_patience=5000)
+    pool = LocalPool(1, 1, [-1], server)
+    pool.start(one)
+    while not any(isinstance(event, Evaluated) for event in pool.wait()):
+        pass
+    server.connection.close()
+    deadline = time.monotonic() + 10
+    while server.is_alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not server.is_alive
+    folder = RunFolder(tmp_path, one.experiment, 1)
+    assert folder.is_started
+    with folder.locked():  # and so did the job
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a job notices at its next report")
+def test_when_the_server_is_killed_the_jobs_end_and_the_pool_says_so(clicks, tmp_path):
+    server = Server()
+    one = job(clicks, tmp_path, epochs=5000, early_stop_patience=5000)
+    with LocalPool(1, 1, [-1], server) as pool:
+        pool.start(one)
+        while not any(isinstance(event, Evaluated) for event in pool.wait()):
+            pass
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(RunError, match="the same command goes on"):
+            while True:
+                pool.wait()
+    time.sleep(0.2)
+    with RunFolder(tmp_path, one.experiment, 1).locked():
+        pass
+    server.close()

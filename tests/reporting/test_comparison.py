@@ -1,0 +1,135 @@
+"""The protocol: who is compared with whom, and what counts as better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting.comparison import choose_comparator, compare_entries
+from fuxictr_qnn.reporting.entries import entries_by_data
+from fuxictr_qnn.reporting.finding import find_runs
+from tests.reporting.made_runs import make_entries, make_run
+
+SKILLS = {"QNNalpha_shop": 0.9, "DCNv2_shop": 0.6, "DNN_shop": 0.5999, "LR_shop": 0.2}
+
+
+@pytest.fixture
+def entries(tmp_path):
+    return make_entries(tmp_path, SKILLS)
+
+
+def test_ranks_differences_and_ties(entries):
+    found = compare_entries(entries, repeats=300)
+    assert [entry.label for entry in found.entries] == list(SKILLS)
+    assert found.comparator.label == "DCNv2_shop"
+    assert set(found.differences) == {"QNNalpha_shop", "DNN_shop", "LR_shop"}
+    verdicts = {label: gap.verdict for label, gap in found.differences.items()}
+    assert verdicts == {"QNNalpha_shop": "better", "DNN_shop": "tie", "LR_shop": "worse"}
+    assert found.best == {"QNNalpha_shop"} and found.clusters == "rows"
+
+
+def test_numbers_are_those_of_the_tests_on_the_same_values(entries):
+    found = compare_entries(entries, repeats=300)
+    by_label = {entry.label: entry for entry in entries}
+    gap, others = found.differences["LR_shop"], [e for e in entries if e.label != "DCNv2_shop"]
+    base = by_label["DCNv2_shop"].values("test", "AUC")
+    tests = {e.label: stats.ttest_ind(e.values("test", "AUC"), base, equal_var=False) for e in others}
+    assert gap.value == pytest.approx(np.mean(by_label["LR_shop"].values("test", "AUC")) - np.mean(base))
+    assert gap.seeds.p == pytest.approx(tests["LR_shop"].pvalue)
+    ranked = sorted(test.pvalue for test in tests.values())
+    smallest = min(found.differences.values(), key=lambda g: g.seeds.p)
+    assert smallest.p == pytest.approx(min(1, 3 * ranked[0]))
+    assert gap.rows[0] < gap.value < gap.rows[1]
+
+
+def test_the_interval_over_rows_is_of_the_mean_over_seeds(entries):
+    """One resample by hand: all seeds of both sides on the same rows."""
+    found = compare_entries(entries, repeats=1)
+    drawn = np.random.default_rng(2019).integers(400, size=400)
+
+    def mean(label: str) -> float:
+        runs = next(entry for entry in entries if entry.label == label).runs
+        scores = [run.scores() for run in runs]
+        return np.mean([roc_auc_score(s.labels[drawn], s.predictions[drawn]) for s in scores])
+
+    expected = mean("LR_shop") - mean("DCNv2_shop")
+    assert found.differences["LR_shop"].rows == pytest.approx((expected, expected))
+
+
+def test_models_that_differ_by_luck_tie_and_are_all_best(tmp_path):
+    found = compare_entries(make_entries(tmp_path, {"QNNalpha_shop": 0.6, "DNN_shop": 0.6001}), repeats=100)
+    assert {gap.verdict for gap in found.differences.values()} == {"tie"}
+    assert found.best == {"QNNalpha_shop", "DNN_shop"}
+    assert 0 < found.detectable < 0.1
+
+
+def test_rows_of_a_user_are_drawn_together(tmp_path):
+    found = compare_entries(
+        make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6}, groups=True), repeats=50
+    )
+    assert found.clusters == "users"
+
+
+def test_the_comparator_is_chosen_on_validation_among_the_baselines(tmp_path):
+    for seed in (1, 2, 3):
+        make_run(tmp_path, "QNNalpha_shop", seed, 0.9, model="QNNalpha", valid=0.99)
+        make_run(tmp_path, "DNN_shop", seed, 0.7, model="DNN", valid=0.7)
+        make_run(tmp_path, "FM_shop", seed, 0.5, model="FM", valid=0.8)  # the worse one on test
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs, recipes=()).items()
+    assert choose_comparator(entries).label == "FM_shop"
+    assert compare_entries(entries, "DNN_shop", repeats=20).comparator.label == "DNN_shop"
+    ours = [entry for entry in entries if not entry.is_baseline]
+    assert choose_comparator(ours).label == "QNNalpha_shop" and choose_comparator([]) is None
+
+
+def test_a_published_recipe_is_outside_ranking_and_tests(tmp_path):
+    for seed in (1, 2, 3):
+        make_run(tmp_path, "QNNalpha_shop", seed, 0.8, model="QNNalpha")
+        make_run(tmp_path, "DNN_shop", seed, 0.6)
+        make_run(tmp_path, "FM_shop", seed, 2.0, model="FM")
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs, recipes=["FM_shop"]).items()
+    found = compare_entries(entries, repeats=50)
+    assert [entry.label for entry in found.entries] == ["QNNalpha_shop", "DNN_shop", "FM_shop"]
+    assert found.comparator.label == "DNN_shop" and "FM_shop" not in found.differences
+    assert found.best == {"QNNalpha_shop"} and found.notes == []
+
+
+class TestTooLittle:
+    def test_fewer_seeds_than_a_test_needs(self, tmp_path):
+        found = compare_entries(make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6}, seeds=2))
+        assert not found.differences and not found.best and found.detectable is None
+        assert found.notes == ["Outside the tests, which need 3 seeds: QNNalpha_shop, DNN_shop"]
+
+    def test_a_request_for_significance_is_refused(self, tmp_path):
+        entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6}, seeds=2)
+        with pytest.raises(RequestError) as caught:
+            compare_entries(entries, significance=True)
+        assert len(caught.value.problems) == 2
+        assert (
+            "QNNalpha_shop: 2 seeds with a test AUC, and a significance test needs 3"
+            in caught.value.problems[0]
+        )
+
+    def test_one_row_with_fewer_seeds_keeps_its_rank_and_takes_no_part(self, tmp_path):
+        make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6})
+        make_run(tmp_path, "PNN_shop", 1, 1.5, model="PNN")
+        ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+        found = compare_entries(entries, repeats=50)
+        assert found.entries[0].label == "PNN_shop" and found.best == {"QNNalpha_shop"}
+        assert found.notes == ["Outside the tests, which need 3 seeds: PNN_shop"]
+
+    def test_without_scores_there_is_a_note_and_nothing_is_better(self, tmp_path):
+        entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6})
+        (entries[0].runs[1].folder / "test_scores.parquet").unlink()
+        found = compare_entries(entries)
+        (gap,) = found.differences.values()
+        assert gap.rows is None and gap.verdict == "tie" and found.clusters is None
+        assert "has no test_scores.parquet" in found.notes[0]
+
+
+def test_an_unknown_comparator(entries):
+    with pytest.raises(RequestError, match="comparator 'DCNv3_shop': no row.*Did you mean 'DCNv2_shop'"):
+        compare_entries(entries, "DCNv3_shop")

@@ -1,0 +1,76 @@
+"""Rows of a table: which runs belong together, and what they are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting.entries import entries_by_data
+from fuxictr_qnn.reporting.finding import find_runs
+from tests.reporting.made_runs import make_run
+
+
+def tables(root, **options):
+    return entries_by_data(find_runs([root]).runs, **options)
+
+
+def test_seeds_of_a_config_are_a_row_and_each_build_of_the_data_a_table(tmp_path):
+    for seed in (3, 1, 2):
+        make_run(tmp_path / "a", "LR_shop", seed)
+    make_run(tmp_path / "a", "FM_shop", 1)
+    make_run(tmp_path / "b", "LR_shop", 1, fingerprint="0" * 16)
+    found = tables(tmp_path)
+    assert [data[1][0] for data in found] == ["0", "f"] or [data[1][0] for data in found] == ["f", "0"]
+    labels = {entry.label: entry.seeds for entry in found["shop", "f" * 16]}
+    assert labels == {"LR_shop": [1, 2, 3], "FM_shop": [1]}
+    assert [entry.seeds for entry in found["shop", "0" * 16]] == [[1]]
+
+
+def test_configs_of_one_expid_are_told_apart_by_what_differs(tmp_path):
+    make_run(tmp_path, "A_shop", 1, params={"num_row": 1, "batch_norm": True})
+    make_run(tmp_path, "A_shop", 1, params={"num_row": 2, "batch_norm": True})
+    make_run(tmp_path, "A_shop", 1, params={"num_row": 2, "batch_norm": False})
+    make_run(tmp_path, "B_shop", 1, params={"num_row": 7})
+    ((_, entries),) = tables(tmp_path).items()
+    assert {entry.label for entry in entries} == {
+        "A_shop (num_row=1)",
+        "A_shop",
+        "A_shop (batch_norm=false)",
+        "B_shop",
+    }
+
+
+def test_where_no_value_is_usual_each_is_named(tmp_path):
+    make_run(tmp_path, "A_shop", 1, params={"activation": None})
+    make_run(tmp_path, "A_shop", 1, params={"activation": "relu"})
+    ((_, entries),) = tables(tmp_path).items()
+    assert {entry.label for entry in entries} == {"A_shop (activation=null)", "A_shop (activation=relu)"}
+
+
+def test_configs_that_differ_in_nothing_shown_go_by_their_hash(tmp_path):
+    make_run(tmp_path, "A_shop", 1, digest="11111111")
+    make_run(tmp_path, "A_shop", 1, digest="22222222")
+    ((_, entries),) = tables(tmp_path).items()
+    assert {entry.label for entry in entries} == {"A_shop [11111111]", "A_shop [22222222]"}
+
+
+def test_recipes_and_failed_seeds(tmp_path):
+    make_run(tmp_path, "A_shop", 1)
+    make_run(tmp_path, "B_shop", 1)
+    why = "the loss is not finite at step 7"
+    ((_, entries),) = tables(tmp_path, recipes=["B_shop"], failed={("A_shop", 2): why}).items()
+    first, second = entries
+    assert (first.recipe, dict(first.failed)) == (False, {2: why})
+    assert (second.recipe, dict(second.failed)) == (True, {})
+    with pytest.raises(RequestError, match="unknown expid 'A_shp'.*Did you mean 'A_shop'"):
+        tables(tmp_path, recipes=["A_shp"])
+
+
+def test_what_a_row_knows(tmp_path):
+    make_run(tmp_path, "QNNalpha_shop", 1, model="QNNalpha")
+    make_run(tmp_path, "QNNalpha_shop", 2, model="QNNalpha", metrics={"latency_ms_per_100_rows": 0.5})
+    ((_, (entry,)),) = tables(tmp_path).items()
+    assert not entry.is_baseline
+    assert entry.mean("latency_ms_per_100_rows") == 0.5  # of those that have it
+    assert entry.mean("seconds_per_epoch") == 2.0
+    assert entry.spread("test", "gAUC") is None and entry.spread("test", "AUC").n == 2

@@ -1,0 +1,164 @@
+"""Run folders, read back; and the sentence about each that cannot be counted on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting.finding import find_runs
+from tests.reporting.made_runs import make_run
+
+
+def edit(file, change):
+    """Change a JSON or YAML file as a hand would."""
+    if file.suffix == ".json":
+        content = json.loads(file.read_text())
+        change(content)
+        file.write_text(json.dumps(content))
+    else:
+        content = yaml.safe_load(file.read_text())
+        change(content)
+        file.write_text(yaml.safe_dump(content))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One of two runs; the other one stays as it is."""
+    make_run(tmp_path / "runs", "LR_shop", 2)
+    return make_run(tmp_path / "runs", "LR_shop", 1)
+
+
+def only_complaint(folder) -> str:
+    """What is said of it, beside the run that is whole."""
+    found = find_runs([folder.parents[1]])
+    assert [run.seed for run in found.runs] == [2]
+    (sentence,) = found.left_out
+    assert str(folder) in sentence
+    return sentence
+
+
+def test_what_a_run_folder_says(folder):
+    run = next(run for run in find_runs([folder.parents[1]]).runs if run.seed == 1)
+    assert (run.record.expid, run.record.parameters, run.folder) == ("LR_shop", 1007, folder)
+    assert run.settings["learning_rate"] == 0.001 and run.settings["num_layers"] == 1
+    assert (run.seconds_per_epoch, run.seconds_to_best) == (2.0, 4.0)
+    assert [line["epoch"] for line in run.history] == [1, 2, 3, 4]
+    scores = run.scores()
+    assert len(scores.labels) == len(scores.predictions) == 400 and scores.groups is None
+
+
+@pytest.mark.parametrize("depth", range(4))
+def test_a_run_a_config_a_root_or_a_folder_of_roots_can_be_named(folder, depth):
+    named = [folder, *folder.parents][depth]
+    assert {run.seed for run in find_runs([named]).runs} == ({1} if depth == 0 else {1, 2})
+
+
+def test_a_run_that_is_named_twice_counts_once_and_a_copy_is_named(folder, tmp_path):
+    assert len(find_runs([folder, folder.parent, tmp_path]).runs) == 2
+    shutil.copytree(tmp_path / "runs", tmp_path / "z_copy")
+    found = find_runs([tmp_path])
+    assert len(found.runs) == 2 and len(found.left_out) == 2
+    assert all("repeats the run in" in sentence and "z_copy" in sentence for sentence in found.left_out)
+
+
+def test_the_same_config_on_other_data_is_another_run(folder, tmp_path):
+    make_run(tmp_path / "others", "LR_shop", 1, fingerprint="0" * 16)
+    found = find_runs([tmp_path])
+    assert len(found.runs) == 3 and not found.left_out
+
+
+class TestLeftOut:
+    def test_incomplete(self, folder):
+        (folder / "metrics.json").unlink()
+        assert "is incomplete (no metrics.json)" in only_complaint(folder)
+
+    @pytest.mark.parametrize("name", ["config.yaml", "history.jsonl"])
+    def test_a_file_is_missing(self, folder, name):
+        (folder / name).unlink()
+        assert f"{name} is missing" in only_complaint(folder)
+
+    @pytest.mark.parametrize(
+        "name, content, what",
+        [
+            ("metrics.json", "{", "no JSON"),
+            ("metrics.json", "[]", "no JSON"),
+            ("config.yaml", "seed: 1", "config.yaml is not as a run writes it"),
+            ("config.yaml", "experiment: !!python/name:os.system", "config.yaml cannot be read"),
+            ("config.yaml", "[", "config.yaml cannot be read"),
+            ("config.yaml", "[]", "config.yaml cannot be read"),
+            ("config.yaml", "experiment: {fit: {}}", "config.yaml is not as a run writes it"),
+            ("history.jsonl", '{"epoch": 1', "history.jsonl cannot be read"),
+            ("test_scores.parquet", "PAR1", "test_scores.parquet cannot be read"),
+        ],
+    )
+    def test_a_file_is_damaged(self, folder, name, content, what):
+        (folder / name).write_text(content)
+        assert what in only_complaint(folder)
+
+    def test_keys_of_metrics_json_are_missing_or_wrong(self, folder):
+        edit(folder / "metrics.json", lambda m: (m.pop("seconds"), m.update(epochs="many")))
+        assert "(epochs, seconds missing or of another kind)" in only_complaint(folder)
+
+    def test_a_better_auc_by_hand(self, folder):
+        edit(folder / "metrics.json", lambda m: m["test"].update(AUC=0.999))
+        assert "edited by hand: test AUC is 0.999000 in metrics.json" in only_complaint(folder)
+
+    def test_better_scores_by_hand(self, folder):
+        table = pl.read_parquet(folder / "test_scores.parquet")
+        table = table.with_columns(y_pred=0.5 * pl.col("y_pred") + 0.5 * pl.col("y_true"))
+        table.write_parquet(folder / "test_scores.parquet")
+        sentence = only_complaint(folder)
+        assert "test AUC" in sentence and "test logloss" in sentence
+
+    @pytest.mark.parametrize(
+        "key, value",
+        [("expid", "FM_shop"), ("model", "FM"), ("dataset_id", "mall"), ("data_fingerprint", "0")],
+    )
+    def test_config_and_metrics_disagree(self, folder, key, value):
+        edit(folder / "metrics.json", lambda m: m.update({key: value}))
+        assert f"{key} is {value} in metrics.json" in only_complaint(folder)
+
+    def test_a_seed_that_was_renamed(self, folder):
+        other = folder.with_name("seed9")
+        folder.rename(other)
+        assert "seed is 1 in metrics.json" in only_complaint(other)
+
+    def test_a_config_of_another_hash(self, folder):
+        edit(folder / "metrics.json", lambda m: m.update(config_digest="0badc0de"))
+        assert "config_digest is 0badc0de" in only_complaint(folder)
+
+
+def test_a_run_without_test_data_or_scores_is_whole(tmp_path):
+    folder = make_run(tmp_path, "LR_shop", 1, metrics={"test": {}})
+    (folder / "test_scores.parquet").unlink()
+    (run,) = find_runs([tmp_path]).runs
+    assert run.record.test == {} and run.scores() is None
+
+
+def test_groups_come_with_the_scores(tmp_path):
+    make_run(tmp_path, "LR_shop", 1, groups=True)
+    (run,) = find_runs([tmp_path]).runs
+    assert len(np.unique(run.scores().groups)) == 40
+
+
+def test_requests_that_find_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RequestError) as caught:
+        find_runs([tmp_path / "nowhere", tmp_path / "empty", tmp_path / "neither"])
+    assert len(caught.value.problems) == 2 and "'" + str(tmp_path / "nowhere") in caught.value.problems[0]
+    with pytest.raises(RequestError, match="no complete run in"):
+        find_runs([tmp_path / "empty"])
+
+
+def test_where_nothing_is_complete_every_folder_is_named(tmp_path):
+    for seed in (1, 2):
+        (make_run(tmp_path, "LR_shop", seed) / "metrics.json").unlink()
+    with pytest.raises(RequestError) as caught:
+        find_runs([tmp_path])
+    assert len(caught.value.problems) == 3

@@ -1,0 +1,194 @@
+"""Pictures and the page: what they show, and that the page stands alone on light and dark ground."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting import plots
+from fuxictr_qnn.reporting.comparison import compare_entries
+from fuxictr_qnn.reporting.drawing import COLOURED
+from fuxictr_qnn.reporting.effects import one_key_apart
+from fuxictr_qnn.reporting.entries import entries_by_data
+from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.reporting.labels import HEIGHT, WIDTH, place_labels
+from fuxictr_qnn.reporting.page import page
+from fuxictr_qnn.reporting.plots import curves_by_dataset, pictures
+from fuxictr_qnn.reporting.results import results_table
+from fuxictr_qnn.reporting.theme import ALL, GROUND, INK, SERIES, alone, as_png, as_svg
+from tests.reporting.made_runs import make_run
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory):
+    """M = 1, 2, 3 at two numbers of layers, two activations, and a model with a measured latency."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2):
+        for rows in (1, 2, 3):
+            for layers in (1, 2):
+                params = {"num_row": rows, "num_layers": layers, "activation": "relu"}
+                make_run(root, "QNN_shop", seed, 0.1 * (rows + layers), model="QNN", params=params)
+        params = {"num_row": 1, "num_layers": 1, "activation": None}
+        make_run(root, "QNN_shop", seed, 0.1, model="QNN", params=params)
+        make_run(root, "DNN_shop", seed, metrics={"latency_ms_per_100_rows": 0.5})
+    ((_, found),) = entries_by_data(find_runs([root]).runs).items()
+    return compare_entries(found).entries
+
+
+@pytest.fixture(scope="module")
+def drawn(entries):
+    return {picture.name: picture for picture in pictures(entries)}
+
+
+def test_every_picture_is_there_and_says_what_it_shows(drawn):
+    assert list(drawn) == ["seeds", "curves", "cost", "effects", "calibration"]
+    assert all(picture.title and picture.caption.endswith(".") for picture in drawn.values())
+    assert all(as_png(picture.figure).startswith(b"\x89PNG") for picture in drawn.values())
+
+
+def test_seeds_as_strips(drawn, entries):
+    (axis,) = drawn["seeds"].figure.axes
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == [entry.label for entry in entries]
+    dots = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "None"]
+    assert [sorted(line.get_xdata()) for line in dots] == [
+        sorted(entry.values("test", "AUC")) for entry in entries
+    ]
+
+
+def test_training_curves_mark_the_cuts(drawn, entries):
+    auc, _ = drawn["curves"].figure.axes
+    lines = [line for line in auc.lines if len(line.get_xdata()) == 4]
+    assert len(lines) == 2 * len(entries)
+    best = entries[0].runs[0].history
+    assert any(list(line.get_ydata()) == [step["AUC"] for step in best] for line in lines)
+    cuts = [line for line in auc.lines if len(line.get_xdata()) == 1]
+    assert {float(line.get_xdata()[0]) for line in cuts} == {3.0}
+
+
+def test_cost_has_a_panel_for_what_was_measured(drawn, entries):
+    parameters, latency = drawn["cost"].figure.axes
+    assert len(parameters.containers) == len(entries) and len(latency.containers) == 1
+
+
+def test_without_latency_there_is_one_panel(entries):
+    (cost,) = [p for p in pictures([e for e in entries if e.record.model == "QNN"]) if p.name == "cost"]
+    assert [axis.get_xlabel() for axis in cost.figure.axes] == ["parameters"]
+
+
+def test_the_effect_of_a_setting_is_seen_among_models_that_are_else_equal(drawn, entries):
+    found = dict(one_key_apart(entries))
+    assert list(found) == ["num_row", "num_layers", "activation"]
+    assert sorted(len(group) for group in found["num_row"]) == [3, 3]
+    assert sorted(len(group) for group in found["num_layers"]) == [2, 2, 2]
+    assert [len(group) for group in found["activation"]] == [2]
+    rows, layers, activation = drawn["effects"].figure.axes[:3]
+    titles = [axis.get_title(loc="left") for axis in (rows, layers, activation)]
+    assert titles == ["M: rows of the product", "L: layers", "activation"]
+    for group, container in zip(found["num_row"], rows.containers, strict=True):
+        means = {entry.settings["num_row"]: entry.spread("test", "AUC").mean for entry in group}
+        assert dict(zip(*container.lines[0].get_data(), strict=True)) == pytest.approx(means)
+    assert {tick.get_text() for tick in activation.get_xticklabels()} == {"relu", "null"}
+
+
+def test_nothing_to_show(tmp_path):
+    folder = make_run(tmp_path, "LR_shop", 1, metrics={"test": {}})
+    (folder / "test_scores.parquet").unlink()
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    assert [picture.name for picture in pictures(entries)] == ["curves"]
+
+
+def test_more_entries_than_colours(tmp_path):
+    for number in range(COLOURED + 3):
+        make_run(tmp_path, f"M{number:02}_shop", 1, 0.1 * number)
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    curves = next(picture for picture in pictures(entries) if picture.name == "curves")
+    names = [text.get_text() for text in curves.figure.legends[0].get_texts()]
+    assert len(names) == COLOURED + 1 and names[-1] == "3 others"
+
+
+def test_curves_of_several_datasets_side_by_side(entries):
+    figure = curves_by_dataset({"one": entries[:2], "two": entries[2:4]})
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["one", "two"]
+
+
+def test_names_do_not_cover_each_other():
+    from matplotlib.figure import Figure
+
+    axis = Figure(figsize=(4, 3)).subplots()
+    points = [(x / 9, 0.5 + 0.01 * (i % 3), f"name {i}") for i, x in enumerate([1, 1, 1, 2, 2, 3, 1, 2])]
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    place_labels(axis, points)
+    scale = 72 / axis.figure.dpi
+    boxes = []
+    for text in axis.texts:
+        x, y = axis.transData.transform(text.xy) * scale + text.xyann
+        boxes.append((x, x + WIDTH * len(text.get_text()), y))
+    for i, (left, right, y) in enumerate(boxes):
+        for other_left, other_right, other in boxes[:i]:
+            assert right <= other_left or other_right <= left or abs(y - other) >= HEIGHT - 1e-6
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of an sRGB colour (WCAG 2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("name", [*SERIES, "ink", "soft"])
+def test_colours_stand_out_from_the_ground(name, dark):
+    """WCAG 2: 4.5 for text, 3 for lines and marks."""
+    light, shade = sorted([luminance(ALL[name][dark]), luminance(GROUND[dark])], reverse=True)
+    assert (light + 0.05) / (shade + 0.05) >= (4.5 if name in INK else 3)
+
+
+@pytest.fixture(scope="module")
+def text(entries, drawn):
+    table = results_table("shop & co", compare_entries(entries))
+    sections = [(table, list(drawn.values())), (table, [drawn["seeds"]])]
+    return page("Results", sections, ["'runs/x' is incomplete <sic>"], ["a remark"])
+
+
+class TestPage:
+    def test_it_stands_alone(self, text):
+        assert "<script" not in text and "<link" not in text and "@import" not in text and "src=" not in text
+        assert set(re.findall(r"https?://[\w./-]+", text)) <= {
+            "http://www.w3.org/2000/svg",
+            "http://www.w3.org/1999/xlink",
+        }
+        assert set(re.findall(r"url\((.)", text)) == {"#"}
+
+    def test_every_colour_follows_the_ground(self, text):
+        body = text[text.index("<body>") :]
+        assert re.findall(r"#[0-9a-fA-F]{6}\b", body) == []
+        used = set(re.findall(r"var\(--(\w+)\)", text))
+        for style in re.findall(r":root \{([^}]*)\}", text):
+            assert used <= set(re.findall(r"--(\w+):", style))
+        assert "prefers-color-scheme: dark" in text and used >= {"ink", "soft", "faint", "s1", "ground"}
+
+    def test_ids_are_unique_and_references_lead_to_them(self, text):
+        ids = re.findall(r'\bid="([^"]+)"', text)
+        assert len(ids) == len(set(ids)) > 100
+        assert {*re.findall(r'href="#([^"]+)"', text), *re.findall(r"url\(#([^)]+)\)", text)} <= set(ids)
+
+    def test_it_says_everything(self, text):
+        assert "<title>Results</title>" in text and "shop &amp; co" in text and "a remark" in text
+        assert "is incomplete &lt;sic&gt;" in text and text.count("<svg ") == 6
+
+
+def test_a_picture_alone_brings_its_colours(drawn):
+    text = alone(as_svg(drawn["seeds"].figure, "seeds", "Seeds"))
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    assert "prefers-color-scheme: dark" in text and f"--s1: {SERIES['s1'][1]}" in text
+
+
+def test_without_matplotlib(monkeypatch, entries):
+    monkeypatch.setattr(plots, "has_matplotlib", lambda: False)
+    with pytest.raises(RequestError, match=r"pip install 'fuxictr-qnn\[plot\]'"):
+        pictures(entries)

@@ -21,7 +21,7 @@ from fuxictr_qnn.reporting.drawing import (
     new_figure,
     styles,
 )
-from fuxictr_qnn.reporting.effects import draw_effect, one_key_apart
+from fuxictr_qnn.reporting.effects import CROWD, draw_effect, one_key_apart
 from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.labels import place_labels
 from fuxictr_qnn.reporting.theme import light, themed
@@ -164,7 +164,8 @@ def effects(entries: Sequence[Entry]) -> Picture | None:
         return None
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
-    figure = new_figure(WIDTH, 3 * rows)
+    named = max((len(groups) for groups in found.values() if len(groups) <= CROWD), default=0)
+    figure = new_figure(WIDTH, (2.7 + 0.16 * named) * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (key, groups) in zip(axes, found.items(), strict=False):
         draw_effect(axis, key, groups)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -173,8 +174,11 @@ def test_an_interrupt_ends_the_jobs_and_leaves_them_resumable(clicks, tmp_path):
 
 
 def test_when_its_client_is_gone_everything_ends(clicks, tmp_path):
-    """A killed process closes its end of the connection, and does nothing else."""
-    server = Server()
+    """A killed process closes its end of the connection, and does nothing else.
+
+    The last of the quick tests: it ends the server that they share.
+    """
+    server = shared_server()
     one = job(clicks, tmp_path, epochs=5000, early_stop_patience=5000)
     pool = LocalPool(1, 1, [-1], server)
     pool.start(one)
@@ -187,8 +191,7 @@ def test_when_its_client_is_gone_everything_ends(clicks, tmp_path):
     assert not server.is_alive
     folder = RunFolder(tmp_path, one.experiment, 1)
     assert folder.is_started
-    with folder.locked():  # and so did the job
-        pass
+    wait_until_free(folder)
 
 
 @pytest.mark.slow
@@ -204,7 +207,15 @@ def test_when_the_server_is_killed_the_jobs_end_and_the_pool_says_so(clicks, tmp
         with pytest.raises(RunError, match="the same command goes on"):
             while True:
                 pool.wait()
-    time.sleep(0.2)
-    with RunFolder(tmp_path, one.experiment, 1).locked():
-        pass
+    wait_until_free(RunFolder(tmp_path, one.experiment, 1))
     server.close()
+
+
+def wait_until_free(folder: RunFolder) -> None:
+    """Until the process that wrote the folder is gone; it has been killed already."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with suppress(RunError), folder.locked():
+            return
+        time.sleep(0.02)
+    pytest.fail("the job still runs")

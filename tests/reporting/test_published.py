@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -222,3 +225,11 @@ class TestPublishedFingerprints:
 
     def test_the_reconstructed_frappe_is_not_the_published_one(self, test_data):
         assert published_fingerprints("frappe_x1", Places(test_data)) == set()
+
+
+def test_the_example_of_the_page(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(example, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert "FinalMLP {} 0.986072 bars Frappe_x1" in lines and len(lines) > 40

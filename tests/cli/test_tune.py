@@ -238,7 +238,7 @@ def test_killed_five_times_at_random_each_trial_is_done_once(folder, seed):
 
 @pytest.mark.slow
 def test_interrupted_it_ends_and_the_same_command_goes_on(folder):
-    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]}, epochs=300, early_stop_patience=300)
+    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]}, epochs=60, early_stop_patience=60)
     with start() as process:
         while progress(folder) < 3 and process.poll() is None:
             time.sleep(0.01)
@@ -251,7 +251,7 @@ def test_interrupted_it_ends_and_the_same_command_goes_on(folder):
     assert len(table()) == 2 and not list(folder.rglob("metrics.json"))
     with start() as process:
         assert process.communicate(timeout=300)[1] == "" and process.returncode == 0
-    assert [(row["state"], row["epochs"]) for row in table()] == [("done", "300")] * 2
+    assert [(row["state"], row["epochs"]) for row in table()] == [("done", "60")] * 2
 
 
 @pytest.mark.slow

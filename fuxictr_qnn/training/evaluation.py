@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.training.bf16 import mixed_precision
 from fuxictr_qnn.training.distributed.workers import ALONE, Workers
 from fuxictr_qnn.training.metrics import evaluate_metrics
 
@@ -41,7 +42,7 @@ def score(model: BaseModel, loader: Iterable, amp: str | None = None, workers: W
         predictions.append(torch.as_tensor(model.predict(loader)).view(-1))
     for batch in loader:
         if not own_predict:
-            with autocast(model, amp):
+            with mixed_precision(model.device, amp):
                 predictions.append(predict(batch).view(-1))
         labels.append(model.get_labels(batch).view(-1))
         if group_id is not None:
@@ -108,8 +109,3 @@ def metrics_of(scores: Scores, metrics: Sequence[str]) -> dict[str, float]:
         bad = int((~np.isfinite(scores.y_pred)).sum())
         raise RunError(f"{bad} of {len(scores.y_pred)} predictions are not finite: lower learning_rate")
     return evaluate_metrics(scores.y_true, scores.y_pred, metrics, scores.group)
-
-
-def autocast(model: BaseModel, amp: str | None) -> torch.autocast:
-    """bfloat16 matrix products where `amp` asks for them."""
-    return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=amp == "bf16")

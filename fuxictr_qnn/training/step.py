@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.layers.weighting import TINY, weighted_loss
 from fuxictr_qnn.models.self_ensemble import ROW_WEIGHT, SelfEnsemble
+from fuxictr_qnn.training.bf16 import bf16_products, mixed_precision
 from fuxictr_qnn.training.distributed.workers import ALONE, Workers
-from fuxictr_qnn.training.evaluation import autocast
 from fuxictr_qnn.training.regularization import Regularizer
 from fuxictr_qnn.training.settings import FitSettings
 
@@ -58,7 +58,8 @@ class TrainStep:
             weight = self._weights(batch)
             loss = self._loss(batch, weight)
             loss = (loss if weight is None else loss * weight.mean()) * part / whole
-            loss.backward()
+            with bf16_products(self.model.device, self.settings.amp):
+                loss.backward()
             total = total + loss.detach()
         total = self.workers.sum_gradients(self.parameters, total)
         if self.regularizer is not None:
@@ -73,7 +74,7 @@ class TrainStep:
 
     def _loss(self, batch: dict[str, Tensor], weight: Tensor | None) -> Tensor:
         batch = {name: column for name, column in batch.items() if name != self.weight_col}
-        with autocast(self.model, self.settings.amp):
+        with mixed_precision(self.model.device, self.settings.amp):
             outputs = self._forward(batch)
         y_true = self.model.get_labels(batch)
         if weight is not None and not isinstance(self.model, SelfEnsemble):

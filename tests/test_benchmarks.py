@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import decision_surfaces, histories, qin
+from benchmarks import decision_surfaces, histories, qin, schedules
 from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
 from benchmarks.reference import QNNalphaReference
 from benchmarks.workloads import LABEL, Workload
+from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.reporting.runs import Scores
 from fuxictr_qnn.training.metrics import auc, gauc
 from fuxictr_qnn.training.step import TrainStep
@@ -86,3 +89,39 @@ def test_the_reference_of_qin_computes_what_our_model_computes():
         expected = reference(batch)
         assert expected.std() > 1e-3
         torch.testing.assert_close(model(batch)["y_pred"], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_the_schedules_differ_in_their_schedule_only(tmp_path):
+    todo = list(schedules.jobs("ml1m", Places(), tmp_path))
+    assert len({(job.out, job.experiment.digest, job.seed) for job in todo}) == len(todo) == 27
+    for model in schedules.MODELS:
+        same = [job.experiment for job in todo if job.experiment.model == model]
+        assert len({one.digest for one in same}) == 3
+        assert len({one.model_copy(update={"fit": same[0].fit}).digest for one in same}) == 1
+
+
+def test_what_a_schedule_moves_is_told_from_what_a_model_moves():
+    aucs = {"fuxictr": [0.70, 0.71, 0.72], "patient": [0.80, 0.81, 0.82], "averaged": [0.70, 0.71, 0.72]}
+    found = {
+        (model, name): SimpleNamespace(
+            values=lambda split, metric, add=i, name=name: [x + add for x in aucs[name]]
+        )
+        for i, model in enumerate(schedules.MODELS)
+        for name in aucs
+    }
+    lines = schedules.gaps_table(found).splitlines()
+    assert next(line for line in lines if "| DNN | patient - fuxictr |" in line).count(
+        "+1000.0 [+773.3, +1226.7]"
+    )
+    assert next(line for line in lines if "| patient | QNNalpha - DCNv2 |" in line).count(
+        "+10000.0 [+9773.3, "
+    )
+    assert next(line for line in lines if "| DCNv2 | averaged - fuxictr |" in line).count(
+        "+0.0 [-226.7, +226.7]"
+    )
+    reach = schedules.summary(found)
+    assert reach[-2].endswith("0.10000, 0.10000, 0.10000") and reach[-1].endswith("2.00000, 2.00000, 2.00000")
+    assert (
+        schedules.gap(found | {("DNN", "fuxictr"): found["DNN", "patient"]}, ("LR", "a"), ("DNN", "patient"))
+        == "–"
+    )

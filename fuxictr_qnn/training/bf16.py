@@ -14,7 +14,7 @@ _PRODUCTS = {getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "
 
 @contextmanager
 def mixed_precision(device: torch.device, amp: str | None) -> Iterator[None]:
-    """bfloat16 products in a forward pass where `amp` asks for them; the backward pass wants `bf16_products`."""
+    """bfloat16 products in a forward pass where `amp` asks for them; backward wants `bf16_products`."""
     with bf16_products(device, amp), torch.autocast(device.type, torch.bfloat16, enabled=amp == "bf16"):
         yield
 

@@ -1,0 +1,183 @@
+"""How much of a published difference is the schedule's: three schedules, three models, two datasets, 3 seeds.
+
+    python -m benchmarks.schedules --data-root data [--out schedules] [--workers 2] [--datasets ml1m]
+
+fuxictr: the rate is cut tenfold at each evaluation that does not improve, training ends at the second in a
+row. patient: cut after three such evaluations, ended after two cuts. averaged: FuxiCTR's schedule on the mean
+of the weights at the last three evaluations. Nothing else differs; settings are those of the model zoo. Runs
+that are complete are kept, so the same command goes on after an interruption. A thread a worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.recipes import first_cut
+from fuxictr_qnn.config.load import load_experiment
+from fuxictr_qnn.data.places import Places
+from fuxictr_qnn.jobs import Ended, Event, Job, LocalPool, do_jobs
+from fuxictr_qnn.reporting.entries import Entry, entries_by_data
+from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.reporting.results import plus_minus
+from fuxictr_qnn.reporting.statistics import Spread, pooled_sd, welch
+from fuxictr_qnn.reporting.table import markdown
+from fuxictr_qnn.training.run_folder import RunFolder
+
+MODELS = ("DNN", "DCNv2", "QNNalpha")
+SCHEDULES = {
+    "fuxictr": (),
+    "patient": ("reduce_lr_patience=3", "max_lr_cuts=2"),
+    "averaged": ("average_last=3",),
+}
+SEEDS = (2024, 2025, 2026)
+
+Cells = Mapping[tuple[str, str], Entry]  # (model, schedule) -> its runs
+
+
+def jobs(dataset: str, places: Places, out: Path) -> Iterator[Job]:
+    """The runs of one dataset, seed by seed, so that an interrupted study is complete for some seeds."""
+    for seed in SEEDS:
+        for schedule, changes in SCHEDULES.items():
+            for model in MODELS:
+                loaded = load_experiment(f"{model}_{dataset}", overrides=changes)
+                yield Job(loaded.experiment, seed, places, out / schedule)
+
+
+def is_complete(job: Job) -> bool:
+    return RunFolder(job.out, job.experiment, job.seed).metrics is not None
+
+
+def do(todo: list[Job], workers: int) -> None:
+    """Do the runs; a line each."""
+    left = iter(todo)
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Ended):
+            job, outcome = event.job, event.outcome
+            result = outcome.metrics["valid"] if outcome.metrics else outcome.reason
+            name = f"{job.out.name} {job.experiment.expid} seed {job.seed}"
+            print(f"{name}: {outcome.state}, {outcome.seconds:.0f} s, {result}", flush=True)
+
+    with LocalPool(workers, 1) as pool:
+        do_jobs(pool, lambda: next(left, None), on_event)
+
+
+def cells(out: Path, dataset: str) -> Cells:
+    """The complete runs of one dataset below `out`."""
+    found: dict[tuple[str, str], Entry] = {}
+    for schedule in SCHEDULES:
+        folders = [folder for model in MODELS for folder in (out / schedule).glob(f"{model}_{dataset}-*")]
+        tables = entries_by_data(find_runs(folders).runs) if folders else {}
+        if len(tables) > 1:
+            raise SystemExit(f"{out / schedule}: runs of {dataset} on several builds of the data")
+        for entry in (entry for entries in tables.values() for entry in entries):
+            if (entry.record.model, schedule) in found:
+                raise SystemExit(
+                    f"{out / schedule}: several settings of {entry.record.expid}; use another --out"
+                )
+            found[entry.record.model, schedule] = entry
+    return {
+        (model, name): found[model, name] for model in MODELS for name in SCHEDULES if (model, name) in found
+    }
+
+
+def runs_table(found: Cells) -> str:
+    """A row for each model and schedule."""
+    headings = [
+        "model",
+        "schedule",
+        "valid AUC",
+        "test AUC",
+        "test logloss",
+        "first cut",
+        "epochs",
+        "best",
+        "s / run",
+    ]
+    rows = [
+        [
+            model,
+            schedule,
+            *(
+                plus_minus(entry.spread(*what))
+                for what in (("valid", "AUC"), ("test", "AUC"), ("test", "logloss"))
+            ),
+            ", ".join(first_cut(run.history) for run in entry.runs),
+            ", ".join(str(run.record.epochs) for run in entry.runs),
+            ", ".join(str(run.record.best_epoch) for run in entry.runs),
+            ", ".join(str(round(run.record.seconds["train"])) for run in entry.runs),
+        ]
+        for (model, schedule), entry in found.items()
+    ]
+    return markdown(headings, rows)
+
+
+def test_aucs(found: Cells, model: str, schedule: str) -> list[float]:
+    return found[model, schedule].values("test", "AUC") if (model, schedule) in found else []
+
+
+def gaps_table(found: Cells) -> str:
+    """What the schedule moves, and what the model moves, in test AUC x 1e-4 with Welch's 95 % interval."""
+    rows = []
+    for model in MODELS:
+        for schedule in list(SCHEDULES)[1:]:
+            rows.append([model, f"{schedule} - fuxictr", gap(found, (model, schedule), (model, "fuxictr"))])
+    for schedule in SCHEDULES:
+        for model in MODELS[:-1]:
+            rows.append(
+                [schedule, f"{MODELS[-1]} - {model}", gap(found, (MODELS[-1], schedule), (model, schedule))]
+            )
+    return markdown(["fixed", "difference", "test AUC x 1e-4 [95 %]"], rows)
+
+
+def gap(found: Cells, one: tuple[str, str], other: tuple[str, str]) -> str:
+    a, b = test_aucs(found, *one), test_aucs(found, *other)
+    if min(len(a), len(b)) < 2:
+        return "–"
+    test = welch(a, b)
+    return f"{1e4 * test.difference:+.1f} [{1e4 * test.low:+.1f}, {1e4 * test.high:+.1f}]"
+
+
+def summary(found: Cells) -> list[str]:
+    """Sentences: the spread over seeds under each schedule, and the reach of schedules and of models."""
+    lines = []
+    for schedule in SCHEDULES:
+        sd = pooled_sd([test_aucs(found, model, schedule) for model in MODELS])
+        if sd is not None:
+            lines.append(f"Standard deviation of test AUC over seeds, {schedule}: {sd:.5f}")
+    for what, groups in (
+        ("schedules of a model", [[(model, name) for name in SCHEDULES] for model in MODELS]),
+        ("models under a schedule", [[(model, name) for model in MODELS] for name in SCHEDULES]),
+    ):
+        means = [[Spread.of(test_aucs(found, *cell)) for cell in group] for group in groups]
+        reach = [max(m.mean for m in group) - min(m.mean for m in group) for group in means if all(group)]
+        if reach:
+            shown = ", ".join(f"{value:.5f}" for value in reach)
+            lines.append(f"Largest less smallest mean test AUC, over the {what}: {shown}")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data-root", type=Path, default=Path("data"))
+    parser.add_argument("--build-dir", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("schedules"), help="root of the run folders")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--datasets", nargs="+", choices=["ml1m", "frappe"], default=["ml1m", "frappe"])
+    parser.add_argument("--table-only", action="store_true", help="run nothing")
+    args = parser.parse_args()
+    places = Places(args.data_root, args.build_dir)
+    todo = [job for name in args.datasets for job in jobs(name, places, args.out) if not is_complete(job)]
+    if todo and not args.table_only:
+        print(f"{len(todo)} runs to do")
+        do(todo, args.workers)
+    for dataset in args.datasets:
+        found = cells(args.out, dataset)
+        print(f"\n## {dataset}\n\n{runs_table(found)}\n\n{gaps_table(found)}\n")
+        print("\n".join(f"- {line}" for line in summary(found)))
+
+
+if __name__ == "__main__":
+    main()

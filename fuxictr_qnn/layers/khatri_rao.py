@@ -96,6 +96,9 @@ class KhatriRaoLayer(nn.Module):
         dropout: probability of dropping an activated projection.
         fast: the same arithmetic with less work (rows pooled before the product, batch norm
             folded into the weights, fused dropout); False runs the plain operators.
+        residual: False leaves out the term X^h (the paper's ablation "w/o Res").
+        khatri_rao: False leaves out the factor X^h of the product, so that the activated projections are
+            added up as they are ("w/o KRP": no interaction is left but the activation's).
 
     Shapes: (B, D) -> (B, D).
 
@@ -114,13 +117,15 @@ class KhatriRaoLayer(nn.Module):
         batch_norm: bool = False,
         dropout: float = 0.0,
         fast: bool = True,
+        residual: bool = True,
+        khatri_rao: bool = True,
     ):
         super().__init__()
         self.activation_name = str(activation or "none").lower()
         _check(input_dim, num_rows, num_heads, num_fields, head_layout, self.activation_name, dropout)
         self.input_dim, self.num_rows, self.num_heads = input_dim, num_rows, num_heads
         self.num_fields, self.head_layout = num_fields, head_layout
-        self.fast = fast
+        self.fast, self.residual, self.khatri_rao = fast, residual, khatri_rao
         width, head_dim = num_rows * input_dim, input_dim // num_heads
         if head_layout == "block" and num_heads > 1:
             self.linear: nn.Module = BlockLinear(num_heads, head_dim, num_rows * head_dim)
@@ -148,6 +153,8 @@ class KhatriRaoLayer(nn.Module):
         x_heads = self._split_heads(x)
         # The aligned product keeps the fields' order: formed head-major, like its residual, and put back.
         residual = x if self.head_layout == "reference" else x_heads
+        residual = residual if self.residual else torch.zeros_like(residual)
+        factor = x_heads if self.khatri_rao else torch.ones_like(x_heads)
         if self.fast:
             rows_BMD, bias = self._rows_fast(x, x_heads, count)
             relu = self.activation_name == "relu"
@@ -155,11 +162,11 @@ class KhatriRaoLayer(nn.Module):
                 with_bias = rows_BMD if bias is None else rows_BMD + bias.view(rows_BMD.shape[1:])
                 rows_BMD, bias = self.activation(with_bias), None
             dropout = self.dropout.p if self.training else 0.0
-            outs = row_products(rows_BMD, bias, residual, x_heads, relu, dropout, count)
+            outs = row_products(rows_BMD, bias, residual, factor, relu, dropout, count)
         else:
             h = self.activation(self._projection(x, x_heads, count))
             sums = [self._rows_first(self.dropout(h)).sum(dim=1) for _ in range(count)]
-            outs = [torch.addcmul(residual, x_heads, s.to(x.dtype)) for s in sums]
+            outs = [torch.addcmul(residual, factor, s.to(x.dtype)) for s in sums]
         return tuple(out if self.head_layout == "reference" else self._join_heads(out) for out in outs)
 
     # Projection: linear and batch norm, (B, D) -> (B, M*D), ordered head, row, position in the head

@@ -21,7 +21,7 @@ class QuadraticNetwork(nn.Module):
         activation: the mid-activation.
         batch_norm: batch norm before the mid-activation.
         dropout: inside each layer and again after it, as in the released code.
-        fast: see KhatriRaoLayer.
+        fast, residual, khatri_rao: see KhatriRaoLayer.
 
     Shapes: (B, D) -> (B, D). Parameters: L * (M*D*D + M*D [+ 2*M*D with batch norm]).
     """
@@ -38,6 +38,8 @@ class QuadraticNetwork(nn.Module):
         batch_norm: bool = False,
         dropout: float = 0.1,
         fast: bool = True,
+        residual: bool = True,
+        khatri_rao: bool = True,
     ):
         super().__init__()
         if num_layers < 1:
@@ -53,6 +55,8 @@ class QuadraticNetwork(nn.Module):
                 batch_norm,
                 dropout,
                 fast=fast,
+                residual=residual,
+                khatri_rao=khatri_rao,
             )
             for _ in range(num_layers)
         )

@@ -64,5 +64,6 @@ class FoldedKhatriRao(nn.Module):
 
 
 def folded(layer: KhatriRaoLayer) -> nn.Module:
-    """The layer for scoring; one whose heads have weights of their own stays as it is."""
-    return layer if isinstance(layer.linear, BlockLinear) else FoldedKhatriRao(layer)
+    """The layer for scoring; one that lacks a part, or has weights for each head, stays as it is."""
+    other = isinstance(layer.linear, BlockLinear) or not (layer.residual and layer.khatri_rao)
+    return layer if other else FoldedKhatriRao(layer)

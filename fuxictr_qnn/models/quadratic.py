@@ -21,6 +21,7 @@ class QuadraticModel(RankModel):
         num_heads: H; must divide embedding_dim.
         head_layout: 'reference' (as the released results were computed), 'aligned' or 'block'.
         activation: the mid-activation: relu, mish, gelu, relu6, sigmoid or none.
+        residual, khatri_rao: False leaves out a part of each layer, for ablations; see KhatriRaoLayer.
         net_dropout: dropout inside each layer and after it.
         batch_norm: batch norm before the mid-activation.
         self_ensemble: False trains one pass with the plain loss; see RankModel for its options.
@@ -44,6 +45,8 @@ class QuadraticModel(RankModel):
         batch_norm=False,
         self_ensemble=True,
         fast=True,
+        residual=True,
+        khatri_rao=True,
         **kwargs,
     ):
         super().__init__(feature_map, self_ensemble=self_ensemble, **kwargs)
@@ -61,4 +64,6 @@ class QuadraticModel(RankModel):
             batch_norm=batch_norm,
             dropout=net_dropout,
             fast=fast,
+            residual=residual,
+            khatri_rao=khatri_rao,
         )

@@ -26,7 +26,7 @@ FORMULAS = {
 }
 
 
-def equation_10(x, weight, bias, rows, heads, fields, layout, activation):
+def equation_10(x, weight, bias, rows, heads, fields, layout, activation, residual=True, khatri_rao=True):
     """Psi(X^h) = sum_m X^h * act(W_m^h X + b_m^h) + X^h, one row and one head at a time."""
     batch, width = x.shape
     part = width // fields // heads
@@ -39,20 +39,21 @@ def equation_10(x, weight, bias, rows, heads, fields, layout, activation):
     for b in range(batch):
         for h in range(heads):
             own = x[b, owned[h]]
+            factor = own if khatri_rao else np.ones_like(own)
             product = np.zeros(width // heads)
             for m in range(rows):
                 if layout == "block":
                     lines = slice(m * len(own), (m + 1) * len(own))
-                    product += own * FORMULAS[activation](weight[h][lines] @ own + bias[h][lines])
+                    product += factor * FORMULAS[activation](weight[h][lines] @ own + bias[h][lines])
                 else:
                     start = (h * rows + m) * len(own)
                     lines = slice(start, start + len(own))
-                    product += own * FORMULAS[activation](weight[lines] @ x[b] + bias[lines])
+                    product += factor * FORMULAS[activation](weight[lines] @ x[b] + bias[lines])
             if layout == "reference":  # products head after head, the residual in the order of the fields
                 out[b, h * len(own) : (h + 1) * len(own)] = product
             else:
                 out[b, owned[h]] = product
-    return out + x
+    return out + x if residual else out
 
 
 def double_layer(*args, **kwargs) -> KhatriRaoLayer:
@@ -87,6 +88,17 @@ def test_every_mid_activation(activation, fast):
         "reference",
         activation,
     )
+    np.testing.assert_allclose(layer(torch.tensor(x)).detach().numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("parts", [{"residual": False}, {"khatri_rao": False}])
+@pytest.mark.parametrize("layout", ["reference", "aligned"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_without_a_part_of_the_layer(parts, layout, fast):
+    layer = double_layer(12, 3, 2, 3, layout, fast=fast, **parts)
+    x = np.random.default_rng(3).normal(size=(5, 12))
+    weight, bias = layer.linear.weight.detach().numpy(), layer.linear.bias.detach().numpy()
+    expected = equation_10(x, weight, bias, 3, 2, 3, layout, "relu", **parts)
     np.testing.assert_allclose(layer(torch.tensor(x)).detach().numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
@@ -140,7 +152,14 @@ def paired(fast_kwargs, width=12, rows=3, seed=0):
 @pytest.mark.parametrize("activation", ["relu", "gelu", "none"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"num_heads": 2, "num_fields": 3}, {"num_heads": 2, "head_layout": "block"}, {"batch_norm": True}],
+    [
+        {},
+        {"num_heads": 2, "num_fields": 3},
+        {"num_heads": 2, "head_layout": "block"},
+        {"batch_norm": True},
+        {"residual": False},
+        {"khatri_rao": False},
+    ],
 )
 def test_fast_path_gives_values_gradients_and_running_statistics(options, activation, training, count):
     fast, plain = paired({"activation": activation, **options})

@@ -41,6 +41,15 @@ def test_a_scorer_predicts_what_its_model_predicts(layout, heads, activation, ba
             torch.testing.assert_close(scorer(batch), expected, rtol=1e-10, atol=0)
 
 
+@pytest.mark.parametrize("part", ["residual", "khatri_rao"])
+def test_a_model_that_lacks_a_part_is_scored_without_it(part):
+    model, batches = trained(**{part: False})
+    scorer = model.scorer()
+    with torch.no_grad():
+        for batch in batches:
+            torch.testing.assert_close(scorer(batch), model(batch)["y_pred"], rtol=1e-10, atol=0)
+
+
 def test_a_scorer_is_a_snapshot_and_evaluation_takes_a_new_one():
     model, batches = trained()
     before = model.scorer()(batches[0])

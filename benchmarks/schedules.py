@@ -10,20 +10,17 @@ that are complete are kept, so the same command goes on after an interruption. A
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.recipes import first_cut
-from fuxictr_qnn.config.load import load_experiment
+from benchmarks.study import do, make_job, run_of, study_parser
 from fuxictr_qnn.data.places import Places
-from fuxictr_qnn.jobs import Ended, Event, Job, LocalPool, do_jobs
-from fuxictr_qnn.reporting.entries import Entry, entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.jobs import Job
+from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.results import plus_minus
 from fuxictr_qnn.reporting.statistics import Spread, pooled_sd, welch
 from fuxictr_qnn.reporting.table import markdown
-from fuxictr_qnn.training.run_folder import RunFolder
 
 MODELS = ("DNN", "DCNv2", "QNNalpha")
 SCHEDULES = {
@@ -36,51 +33,25 @@ SEEDS = (2024, 2025, 2026)
 Cells = Mapping[tuple[str, str], Entry]  # (model, schedule) -> its runs
 
 
-def jobs(dataset: str, places: Places, out: Path) -> Iterator[Job]:
-    """The runs of one dataset, seed by seed, so that an interrupted study is complete for some seeds."""
-    for seed in SEEDS:
-        for schedule, changes in SCHEDULES.items():
-            for model in MODELS:
-                loaded = load_experiment(f"{model}_{dataset}", overrides=changes)
-                yield Job(loaded.experiment, seed, places, out / schedule)
-
-
-def is_complete(job: Job) -> bool:
-    return RunFolder(job.out, job.experiment, job.seed).metrics is not None
-
-
-def do(todo: list[Job], workers: int) -> None:
-    """Do the runs; a line each."""
-    left = iter(todo)
-
-    def on_event(event: Event) -> None:
-        if isinstance(event, Ended):
-            job, outcome = event.job, event.outcome
-            result = outcome.metrics["valid"] if outcome.metrics else outcome.reason
-            name = f"{job.out.name} {job.experiment.expid} seed {job.seed}"
-            print(f"{name}: {outcome.state}, {outcome.seconds:.0f} s, {result}", flush=True)
-
-    with LocalPool(workers, 1) as pool:
-        do_jobs(pool, lambda: next(left, None), on_event)
-
-
-def cells(out: Path, dataset: str) -> Cells:
-    """The complete runs of one dataset below `out`."""
-    found: dict[tuple[str, str], Entry] = {}
-    for schedule in SCHEDULES:
-        folders = [folder for model in MODELS for folder in (out / schedule).glob(f"{model}_{dataset}-*")]
-        tables = entries_by_data(find_runs(folders).runs) if folders else {}
-        if len(tables) > 1:
-            raise SystemExit(f"{out / schedule}: runs of {dataset} on several builds of the data")
-        for entry in (entry for entries in tables.values() for entry in entries):
-            if (entry.record.model, schedule) in found:
-                raise SystemExit(
-                    f"{out / schedule}: several settings of {entry.record.expid}; use another --out"
-                )
-            found[entry.record.model, schedule] = entry
+def jobs(dataset: str, places: Places, out: Path) -> dict[tuple[str, str, int], Job]:
+    """(model, schedule, seed) -> run; seed by seed, so that an interrupted study is complete for some."""
     return {
-        (model, name): found[model, name] for model in MODELS for name in SCHEDULES if (model, name) in found
+        (model, schedule, seed): make_job(f"{model}_{dataset}", changes, seed, places, out)
+        for seed in SEEDS
+        for schedule, changes in SCHEDULES.items()
+        for model in MODELS
     }
+
+
+def cells(todo: Mapping[tuple[str, str, int], Job]) -> Cells:
+    """The complete runs."""
+    found = {}
+    for model in MODELS:
+        for schedule in SCHEDULES:
+            runs = [run_of(todo[model, schedule, seed]) for seed in SEEDS]
+            if any(runs):
+                found[model, schedule] = Entry(f"{model} {schedule}", tuple(run for run in runs if run))
+    return found
 
 
 def runs_table(found: Cells) -> str:
@@ -160,21 +131,13 @@ def summary(found: Cells) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--build-dir", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("schedules"), help="root of the run folders")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--datasets", nargs="+", choices=["ml1m", "frappe"], default=["ml1m", "frappe"])
-    parser.add_argument("--table-only", action="store_true", help="run nothing")
-    args = parser.parse_args()
+    args = study_parser(__doc__, "schedules").parse_args()
     places = Places(args.data_root, args.build_dir)
-    todo = [job for name in args.datasets for job in jobs(name, places, args.out) if not is_complete(job)]
-    if todo and not args.table_only:
-        print(f"{len(todo)} runs to do")
-        do(todo, args.workers)
-    for dataset in args.datasets:
-        found = cells(args.out, dataset)
+    by_dataset = {dataset: jobs(dataset, places, args.out) for dataset in args.datasets}
+    if not args.table_only:
+        do([job for todo in by_dataset.values() for job in todo.values()], args.workers)
+    for dataset, todo in by_dataset.items():
+        found = cells(todo)
         print(f"\n## {dataset}\n\n{runs_table(found)}\n\n{gaps_table(found)}\n")
         print("\n".join(f"- {line}" for line in summary(found)))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import decision_surfaces, histories, qin, schedules
+from benchmarks import decision_surfaces, histories, paper, qin, schedules
 from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
 from benchmarks.reference import QNNalphaReference
 from benchmarks.workloads import LABEL, Workload
@@ -92,12 +92,22 @@ def test_the_reference_of_qin_computes_what_our_model_computes():
 
 
 def test_the_schedules_differ_in_their_schedule_only(tmp_path):
-    todo = list(schedules.jobs("ml1m", Places(), tmp_path))
-    assert len({(job.out, job.experiment.digest, job.seed) for job in todo}) == len(todo) == 27
+    todo = schedules.jobs("ml1m", Places(), tmp_path)
+    assert len({(job.experiment.digest, job.seed) for job in todo.values()}) == len(todo) == 27
     for model in schedules.MODELS:
-        same = [job.experiment for job in todo if job.experiment.model == model]
-        assert len({one.digest for one in same}) == 3
+        same = [todo[model, name, 2024].experiment for name in schedules.SCHEDULES]
         assert len({one.model_copy(update={"fit": same[0].fit}).digest for one in same}) == 1
+
+
+def test_the_papers_tables_stand_beside_its_figures(tmp_path):
+    """Every row of the ablation and of the compatibility table has its published figure."""
+    for dataset in ("ml1m", "frappe"):
+        rows = paper.rows(dataset, Places(), tmp_path)
+        assert len({row.job.experiment.digest for row in rows if row.table == "ablation"}) == 5
+        told = {(row.table, row.name): paper.published(row) for row in rows}
+        assert all(figure for (table, _), figure in told.items() if table != "rows")
+    assert told["ablation", "w/o KRP"].values == {"logloss": 0.1630, "AUC": 0.9851}
+    assert told["compatibility", "DCNv2 + SE"].values == {"logloss": 0.1449, "AUC": 0.9856}
 
 
 def test_what_a_schedule_moves_is_told_from_what_a_model_moves():

@@ -1,0 +1,129 @@
+"""The paper's ablation, compatibility table and sweep over M on ML-1M and Frappe, and its own figures.
+
+    python -m benchmarks.paper --data-root data [--out paper] [--workers 2] [--datasets ml1m]
+
+Settings are those of the model zoo: for QNN-alpha and its hybrids the released ones, for backbones starting
+points that nobody tuned. One seed; what differences one seed can show stands below the table: with the
+standard deviation of test AUC over seeds that the schedule study has (`--sd`), two runs differ by less than
+1.96 sqrt(2) sd in 95 % of the cases where the models do not differ at all. Runs that are complete are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.study import do, make_job, run_of, study_parser
+from fuxictr_qnn.data.places import Places
+from fuxictr_qnn.jobs import Job
+from fuxictr_qnn.reporting.published import Figure
+from fuxictr_qnn.reporting.reproduced import figure_beside
+from fuxictr_qnn.reporting.table import markdown
+
+SEED = 2024
+SE = ("self_ensemble=true",)
+TABLES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {  # table -> row -> model, changed keys
+    "ablation": {
+        "full": ("QNNalpha", ()),
+        "w/o Res": ("QNNalpha", ("residual=false",)),
+        "w/o Mid Act": ("QNNalpha", ("activation=none",)),
+        "w/o KRP": ("QNNalpha", ("khatri_rao=false",)),
+        "w/o SE Loss": ("QNNalpha", ("self_ensemble=false",)),
+    },
+    "compatibility": {
+        name: row
+        for backbone in ("DNN", "xDeepFM", "DeepFM", "DCNv2")
+        for name, row in {
+            backbone: (backbone, ()),
+            f"{backbone} + SE": (backbone, SE),
+            "QNNalpha" if backbone == "DNN" else f"QNNalpha_{backbone}": (
+                "QNNalpha" if backbone == "DNN" else f"QNNalpha_{backbone}",
+                (),
+            ),
+        }.items()
+    },
+    "rows": {f"M = {count}": ("QNNalpha", (f"num_row={count}",)) for count in (1, 3, 5, 10, 20)},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    table: str
+    name: str
+    job: Job
+
+
+def rows(dataset: str, places: Places, out: Path) -> list[Row]:
+    """All rows of the tables on one dataset."""
+    return [
+        Row(table, name, make_job(f"{model}_{dataset}", changes, SEED, places, out))
+        for table, entries in TABLES.items()
+        for name, (model, changes) in entries.items()
+    ]
+
+
+def published(row: Row) -> Figure | None:
+    """The figure of this model with these settings."""
+    experiment = row.job.experiment
+    settings = {**experiment.model_params, **experiment.fit.model_dump(), **experiment.features.model_dump()}
+    return figure_beside(experiment.dataset.dataset_id, experiment.expid, experiment.model, settings)
+
+
+def table(found: Sequence[Row]) -> str:
+    """A row a run, with its difference to the first row of its table."""
+    lines, first = [], None
+    for row in found:
+        run, figure = run_of(row.job), published(row)
+        auc = run.record.test["AUC"] if run else None
+        first = auc if row is found[0] else first
+        lines.append(
+            [
+                row.name,
+                f"{run.record.valid['AUC']:.5f}" if run else "–",
+                f"{auc:.5f}" if run else "–",
+                f"{run.record.test['logloss']:.5f}" if run else "–",
+                f"{1e4 * (auc - first):+.1f}" if run and first is not None and row is not found[0] else "",
+                f"{figure.values['AUC']:.4f}" if figure else "–",
+                f"{figure.values['logloss']:.4f}" if figure and "logloss" in figure.values else "–",
+                f"{run.record.parameters:,}" if run else "–",
+                f"{run.seconds_per_epoch:.1f}" if run and run.seconds_per_epoch else "–",
+            ]
+        )
+    differs = f"AUC - {found[0].name}'s x 1e-4"
+    headings = [
+        "",
+        "valid AUC",
+        "test AUC",
+        "test logloss",
+        differs,
+        "published AUC",
+        "logloss",
+        "parameters",
+    ]
+    return markdown([*headings, "s / epoch"], lines)
+
+
+def main() -> None:
+    parser = study_parser(__doc__, "paper")
+    parser.add_argument("--sd", type=float, help="standard deviation of test AUC over seeds")
+    args = parser.parse_args()
+    places = Places(args.data_root, args.build_dir)
+    by_dataset = {dataset: rows(dataset, places, args.out) for dataset in args.datasets}
+    if not args.table_only:
+        jobs = {
+            (row.job.experiment.expid, row.job.experiment.digest): row.job
+            for found in by_dataset.values()
+            for row in found
+        }
+        do(jobs.values(), args.workers)
+    for dataset, found in by_dataset.items():
+        for name in TABLES:
+            print(f"\n## {dataset}: {name}\n\n{table([row for row in found if row.table == name])}")
+    if args.sd:
+        print(f"\nSeed {SEED} alone: differences below {1.96 * math.sqrt(2) * args.sd:.5f} AUC say nothing.")
+
+
+if __name__ == "__main__":
+    main()

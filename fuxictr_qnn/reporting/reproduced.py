@@ -22,6 +22,12 @@ STRUCTURE = {  # settings that make a model another one; whatever else is set on
     *("consistency", "neuron_type", "hidden_activations", "network", "attention", "attention_dropout"),
     *("num_cross_layers", "cin_hidden_units"),
 }
+WHOLE = {
+    "residual": True,
+    "khatri_rao": True,
+    "activation": "relu",
+    "consistency": "se",
+}  # unless a figure says
 
 Verdict = Literal["reproduced", "not reproduced", "data differ"]
 
@@ -31,8 +37,9 @@ def figure_beside(
 ) -> Figure | None:
     """The published test AUC to show beside a model with these settings, None where there is none.
 
-    Only figures whose variant the settings have, and whose loss is of the same kind. Of several: the one with
-    this expid; else the one that contradicts the settings least, agrees with most of them and is highest.
+    Only figures whose variant the settings have, with the same parts and a loss of the same kind. Of several
+    the one that contradicts the settings least; of those, that of this expid, else the one that agrees with
+    most settings and is highest.
     """
     published = published or load_published()
 
@@ -43,6 +50,7 @@ def figure_beside(
             and dataset_id in _names(published, figure.dataset)
             and figure.model == ALIASES.get(model, model)
             and _is_self_ensembled(model, settings) == _is_self_ensembled(model, figure.variant)
+            and _ablated(model, settings) == _ablated(model, figure.variant)
             and all(
                 key == "self_ensemble" or (key in settings and _same(settings[key], value))
                 for key, value in figure.variant.items()
@@ -53,7 +61,7 @@ def figure_beside(
         said = {**figure.settings, **figure.variant}
         told = [_same(settings[key], said[key]) for key in STRUCTURE if key in said and key in settings]
         own = expid in (figure.expid, f"{figure.expid}_parity")
-        return own, -told.count(False), told.count(True), figure.values["AUC"]
+        return -told.count(False), own, told.count(True), figure.values["AUC"]
 
     return max(filter(fits, published.figures), key=preference, default=None)
 
@@ -123,6 +131,17 @@ def _names(published: Published, dataset: str) -> set[str | None]:
 def _is_self_ensembled(model: str, settings: Mapping[str, Any]) -> bool:
     told = settings.get("self_ensemble")
     return ALIASES.get(model, model).startswith(SELF_ENSEMBLED) if told is None else told
+
+
+def _ablated(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of QNN-alpha that are not as the paper proposes them."""
+    if not ALIASES.get(model, model).startswith(SELF_ENSEMBLED):
+        return {}
+    return {
+        key: settings[key]
+        for key, whole in WHOLE.items()
+        if key in settings and not _same(settings[key], whole)
+    }
 
 
 def _same(ours: Any, theirs: Any) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers._pooled_rows import row_products
+from fuxictr_qnn.layers.block_linear import BlockLinear
 
 HEAD_LAYOUTS = ("reference", "aligned", "block")
 
@@ -39,34 +40,6 @@ class _Gram(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return x @ (grad + grad.t())
-
-
-class BlockLinear(nn.Module):
-    """H independent linear maps, each on its own slice of the input: y_h = W_h x_h + b_h.
-
-    Args:
-        num_blocks: H.
-        in_features: width of one slice.
-        out_features: outputs of one slice.
-
-    Shapes: (B, H, in_features) -> (B, H, out_features). Weight (H, out, in), bias (H, out).
-    """
-
-    def __init__(self, num_blocks: int, in_features: int, out_features: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_blocks, out_features, in_features))
-        self.bias = nn.Parameter(torch.empty(num_blocks, out_features))
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        """Xavier normal for each block and zero biases, as FuxiCTR initialises its nn.Linear."""
-        for weight in self.weight:
-            nn.init.xavier_normal_(weight)
-        nn.init.zeros_(self.bias)
-
-    def forward(self, x_BHI: Tensor) -> Tensor:
-        y_HBO = torch.baddbmm(self.bias.unsqueeze(1), x_BHI.transpose(0, 1), self.weight.transpose(1, 2))
-        return y_HBO.transpose(0, 1)
 
 
 class KhatriRaoLayer(nn.Module):

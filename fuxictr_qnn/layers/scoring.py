@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fuxictr_qnn.layers.khatri_rao import BlockLinear, KhatriRaoLayer
+from fuxictr_qnn.layers.block_linear import BlockLinear
+from fuxictr_qnn.layers.khatri_rao import KhatriRaoLayer
 
 
 class PackedEmbedding(nn.Module):

@@ -165,14 +165,14 @@ def _gpu() -> Check:
 def _compiled_rows() -> Check:
     name, remedy = "compiled rows", "install gcc or clang; without one training is slower on a CPU"
     try:
-        from fuxictr_qnn.layers import native
+        from fuxictr_qnn.layers.native import compiled
     except ImportError:
         return Check(name, False, "torch is missing", "pip install torch", core=False)
-    if native.library() is not None:
+    if compiled.library() is not None:
         return Check(name, True, "compiled for this processor", core=False)
-    switched_off = os.environ.get(native.SWITCH) == "0"
-    detail = f"switched off by {native.SWITCH}=0" if switched_off else "no C compiler that works"
-    return Check(name, False, detail, f"unset {native.SWITCH}" if switched_off else remedy, core=False)
+    switched_off = os.environ.get(compiled.SWITCH) == "0"
+    detail = f"switched off by {compiled.SWITCH}=0" if switched_off else "no C compiler that works"
+    return Check(name, False, detail, f"unset {compiled.SWITCH}" if switched_off else remedy, core=False)
 
 
 def _extras() -> Iterator[Check]:

@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fuxictr_qnn.layers import native
 from fuxictr_qnn.layers.masks import LANE, draw_seed, keep_mask, threshold_of
+from fuxictr_qnn.layers.native import compiled, rows
 
 # Rows of the batch handled at a time by NumPy: the temporaries of a chunk stay in the cache.
 _CHUNK_ELEMENTS = 1 << 18
+
+Dropouts = tuple[float, float]  # of the rows, and of the layer's outputs
 
 
 class _PooledRows(torch.autograd.Function):
@@ -30,9 +32,9 @@ class _PooledRows(torch.autograd.Function):
         drawn = passes if dropout > 0 else 1  # without dropout all passes are equal
         if not relu and dropout == 0:
             sums, masks, keep = [z.sum(dim=1)], [], 1.0
-        elif native.usable(z):
+        elif compiled.usable(z):
             threshold, seeds = threshold_of(1.0 - dropout), _seeds(dropout, drawn)
-            sums, _, masks = native.pool(z, relu, threshold, seeds)
+            sums, _, masks, _ = rows.pool(z, relu, threshold, seeds)
             keep = threshold / LANE
         else:
             sums, masks, keep = _pool(z, relu, dropout, drawn)
@@ -48,30 +50,35 @@ class _PooledRows(torch.autograd.Function):
         if not masks:
             return grads_BD[0].unsqueeze(1).expand(-1, ctx.rows, -1), None, None, None
         grads_BD = [grad.contiguous() for grad in grads_BD]
-        if native.usable(*grads_BD):
-            return native.spread(grads_BD, masks, ctx.keep)[0], None, None, None
+        if compiled.usable(*grads_BD):
+            return rows.spread(grads_BD, masks, ctx.keep)[0], None, None, None
         return _spread([grad / ctx.keep for grad in grads_BD], masks), None, None, None
 
 
 class _Products(torch.autograd.Function):
-    """z (B, M, D), bias (M*D,), x and y (B, D) -> x + y * s (B, D) for each dropout pass over the same z."""
+    """dropout(x + x[:, order] * s) (B, D) for each pass over the same z (B, M, D) + bias (M*D,)."""
 
     @staticmethod
-    def forward(ctx, z: Tensor, bias: Tensor, x: Tensor, y: Tensor, relu: bool, dropout: float, passes: int):
-        threshold = threshold_of(1.0 - dropout)
+    def forward(
+        ctx, z: Tensor, bias: Tensor, x: Tensor, order: Tensor, relu: bool, dropouts: Dropouts, passes: int
+    ):
+        inside, after = (threshold_of(1.0 - dropout) for dropout in dropouts)
         # Without dropout all passes are equal, and each still gets a tensor of its own.
-        seeds = _seeds(dropout, passes)
-        sums, outs, masks = native.pool(z, relu, threshold, seeds, bias, x, y)
-        ctx.save_for_backward(y, *sums, *masks)
-        ctx.keep, ctx.with_bias = threshold / LANE, bias is not None
-        return tuple(outs)
+        seeds = [_seeds(dropout, passes) for dropout in dropouts]
+        found = rows.pool(z, relu, inside, seeds[0], bias, x, order, after, seeds[1])
+        ctx.save_for_backward(x, order, *found.sums, *found.masks, *found.after_masks)
+        ctx.keeps, ctx.with_bias = (inside / LANE, after / LANE), bias is not None
+        return tuple(found.outs)
 
     @staticmethod
     def backward(ctx, *grads_BD: Tensor):
-        y, *saved = ctx.saved_tensors
-        sums, masks = saved[: len(grads_BD)], saved[len(grads_BD) :]
+        x, order, *saved = ctx.saved_tensors
+        n = len(grads_BD)
+        sums, masks, after_masks = saved[:n], saved[n : 2 * n], saved[2 * n :]
         grads_BD = [grad.contiguous() for grad in grads_BD]
-        return *native.spread(grads_BD, masks, ctx.keep, sums, y, ctx.with_bias), None, None, None
+        keep, after_keep = ctx.keeps
+        found = rows.spread(grads_BD, masks, keep, sums, x, order, ctx.with_bias, after_masks, after_keep)
+        return *found, None, None, None, None
 
 
 def _seeds(dropout: float, passes: int) -> list[int]:
@@ -161,22 +168,39 @@ def pooled_rows(z: Tensor, relu: bool, dropout: float, passes: int = 1) -> tuple
 
 
 def row_products(
-    z: Tensor, bias: Tensor | None, x: Tensor, y: Tensor, relu: bool, dropout: float, passes: int = 1
+    z: Tensor,
+    bias: Tensor | None,
+    x: Tensor,
+    order: Tensor | None,
+    relu: bool,
+    dropouts: Dropouts,
+    passes: int = 1,
 ) -> tuple[Tensor, ...]:
-    """x + y * s with the s of `pooled_rows(z + bias)`: the layer's product and residual.
+    """dropout(x + x[:, order] * s) with the s of `pooled_rows(z + bias)`: the layer's product and residual.
 
     Args:
         z: (B, M, D).
         bias: (M*D,) or None.
-        x: (B, D), the residual.
-        y: (B, D), the factor.
-        relu, dropout, passes: as in `pooled_rows`.
+        x: (B, D), the residual and, in another order, the factor.
+        order: (D,) int64; None: the factors stand in their places.
+        dropouts: of the rows, and of what is returned.
+        relu, passes: as in `pooled_rows`.
 
     Returns:
         `passes` tensors (B, D).
     """
-    if native.usable(z, x, y) and (bias is None or native.usable(bias)):
-        return _Products.apply(z, bias, x, y, relu, float(dropout), passes)
+    if compiled.usable(z, x) and (bias is None or compiled.usable(bias)):
+        return _Products.apply(z, bias, x, order, relu, dropouts, passes)
     if bias is not None:
         z = z + bias.view(z.shape[1:]).to(z.dtype)
-    return tuple(torch.addcmul(x, y, s.to(x.dtype)) for s in pooled_rows(z, relu, dropout, passes))
+    factor = x if order is None else x.index_select(1, order)
+    sums = pooled_rows(z, relu, dropouts[0], passes)
+    return tuple(dropped(torch.addcmul(x, factor, s.to(x.dtype)), dropouts[1]) for s in sums)
+
+
+def dropped(x: Tensor, dropout: float) -> Tensor:
+    """x * mask / P(mask) with the masks of `keep_mask`; any shape."""
+    if dropout == 0 or not x.numel():
+        return x
+    # A pool over one row each. One sweep, and one byte an element for the backward pass.
+    return pooled_rows(x.reshape(x.shape[0], 1, -1), False, dropout)[0].view(x.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fuxictr_qnn.layers._pooled_rows import pooled_rows
+from fuxictr_qnn.layers._pooled_rows import dropped
 
 
 class Dropout(nn.Dropout):
@@ -14,7 +14,4 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or not x.numel():
-            return x
-        # A pool over one row each. One sweep, and one byte an element for the backward pass.
-        return pooled_rows(x.reshape(x.shape[0], 1, -1), False, self.p)[0].view(x.shape)
+        return dropped(x, self.p) if self.training else x

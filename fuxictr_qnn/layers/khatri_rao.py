@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import unknown
-from fuxictr_qnn.layers._pooled_rows import row_products
+from fuxictr_qnn.layers._pooled_rows import dropped, pooled_rows, row_products
 from fuxictr_qnn.layers.block_linear import BlockLinear
 
 HEAD_LAYOUTS = ("reference", "aligned", "block")
@@ -107,40 +107,58 @@ class KhatriRaoLayer(nn.Module):
         self.bn = nn.BatchNorm1d(width) if batch_norm else None
         self.activation = ACTIVATIONS[self.activation_name]()
         self.dropout = nn.Dropout(dropout)
+        moves = num_heads > 1 and head_layout == "reference"  # the product's factors stand elsewhere in x
+        order = self._split_heads(torch.arange(input_dim)[None])[0] if moves else None
+        self.register_buffer("order", order, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, D)."""
         return self.passes(x, 1)[0]
 
-    def passes(self, x: Tensor, count: int) -> tuple[Tensor, ...]:
+    def passes(self, x: Tensor, count: int, dropout_after: float = 0.0) -> tuple[Tensor, ...]:
         """`count` forward passes over the same x that differ only in their dropout masks.
 
         They share projection, batch norm and activation; the running statistics of batch norm
         move `count` times, as separate passes would move them.
+
+        Args:
+            dropout_after: probability of dropping an element of an output; in training only.
         """
         if x.ndim != 2 or x.shape[1] != self.input_dim:
             raise ValueError(
                 f"KhatriRaoLayer expects (batch, {self.input_dim}), the fields' embeddings "
                 f"flattened to one row; got {tuple(x.shape)}"
             )
-        x_heads = self._split_heads(x)
+        after = dropout_after if self.training else 0.0
         # The aligned product keeps the fields' order: formed head-major, like its residual, and put back.
+        outs = self._outs_fast(x, count, after) if self.fast else self._outs_plain(x, count, after)
+        return tuple(out if self.head_layout == "reference" else self._join_heads(out) for out in outs)
+
+    def _outs_plain(self, x: Tensor, count: int, after: float) -> list[Tensor]:
+        x_heads = self._split_heads(x)
+        h = self.activation(self._projection(x, x_heads, count))
+        sums = [self._rows_first(self.dropout(h)).sum(dim=1) for _ in range(count)]
+        return [F.dropout(self._combined(x, x_heads, s), after) for s in sums]
+
+    def _outs_fast(self, x: Tensor, count: int, after: float) -> tuple[Tensor, ...]:
+        relu, whole = self.activation_name == "relu", self.residual and self.khatri_rao
+        x_heads = x if whole and self.head_layout == "reference" else self._split_heads(x)
+        rows_BMD, bias = self._rows_fast(x, x_heads, count)
+        if bias is not None and not (relu and whole):
+            rows_BMD, bias = rows_BMD + bias.view(rows_BMD.shape[1:]), None
+        rows_BMD = rows_BMD if relu else self.activation(rows_BMD)
+        dropout = self.dropout.p if self.training else 0.0
+        if whole:
+            return row_products(rows_BMD, bias, x_heads, self.order, relu, (dropout, after), count)
+        sums = pooled_rows(rows_BMD, relu, dropout, count)
+        return tuple(dropped(self._combined(x, x_heads, s), after) for s in sums)
+
+    def _combined(self, x: Tensor, x_heads: Tensor, s: Tensor) -> Tensor:
+        """Residual and product with the pooled rows s (B, D)."""
         residual = x if self.head_layout == "reference" else x_heads
         residual = residual if self.residual else torch.zeros_like(residual)
         factor = x_heads if self.khatri_rao else torch.ones_like(x_heads)
-        if self.fast:
-            rows_BMD, bias = self._rows_fast(x, x_heads, count)
-            relu = self.activation_name == "relu"
-            if not relu:
-                with_bias = rows_BMD if bias is None else rows_BMD + bias.view(rows_BMD.shape[1:])
-                rows_BMD, bias = self.activation(with_bias), None
-            dropout = self.dropout.p if self.training else 0.0
-            outs = row_products(rows_BMD, bias, residual, factor, relu, dropout, count)
-        else:
-            h = self.activation(self._projection(x, x_heads, count))
-            sums = [self._rows_first(self.dropout(h)).sum(dim=1) for _ in range(count)]
-            outs = [torch.addcmul(residual, factor, s.to(x.dtype)) for s in sums]
-        return tuple(out if self.head_layout == "reference" else self._join_heads(out) for out in outs)
+        return torch.addcmul(residual, factor, s.to(x.dtype))
 
     # Projection: linear and batch norm, (B, D) -> (B, M*D), ordered head, row, position in the head
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fuxictr_qnn.layers.dropout import Dropout
 from fuxictr_qnn.layers.khatri_rao import KhatriRaoLayer
 
 
@@ -60,7 +59,7 @@ class QuadraticNetwork(nn.Module):
             )
             for _ in range(num_layers)
         )
-        self.dropout = Dropout(dropout) if fast else nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, D)."""
@@ -69,7 +68,7 @@ class QuadraticNetwork(nn.Module):
     def passes(self, x: Tensor, count: int) -> list[Tensor]:
         """`count` passes with independent dropout masks; the first layer's projection is shared."""
         first, *rest = self.layers
-        outputs = [self.dropout(out) for out in first.passes(x, count)]
+        outputs = first.passes(x, count, self.dropout)
         for layer in rest:
-            outputs = [self.dropout(layer(out)) for out in outputs]
-        return outputs
+            outputs = [layer.passes(out, 1, self.dropout)[0] for out in outputs]
+        return list(outputs)

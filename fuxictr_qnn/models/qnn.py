@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fuxictr.pytorch.layers import FeatureEmbedding
 from torch import Tensor, nn
 
 from fuxictr_qnn.layers import QuadraticNeuron
 from fuxictr_qnn.layers.dropout import Dropout
 from fuxictr_qnn.layers.neurons import neuron_format
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import activation
 
 _NO_ACTIVATION = (None, "None", "none", "")  # the text is how YAML's null is often misspelt

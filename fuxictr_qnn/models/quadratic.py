@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fuxictr.pytorch.layers import FeatureEmbedding
-
 from fuxictr_qnn.layers import QuadraticNetwork
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 
 
 class QuadraticModel(RankModel):

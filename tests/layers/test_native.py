@@ -7,12 +7,13 @@ import shutil
 import pytest
 import torch
 
-from fuxictr_qnn.layers import _pooled_rows, native
+from fuxictr_qnn.layers import _pooled_rows
 from fuxictr_qnn.layers._pooled_rows import pooled_rows, row_products
 from fuxictr_qnn.layers.dropout import Dropout
+from fuxictr_qnn.layers.native import compiled, rows
 
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, native.COMPILERS)), reason="no C compiler on this machine"
+    not any(map(shutil.which, compiled.COMPILERS)), reason="no C compiler on this machine"
 )
 
 
@@ -22,7 +23,7 @@ def without_compiler(monkeypatch):
 
     def call(function, *args):
         with monkeypatch.context() as patch:
-            patch.setattr(native, "library", lambda: None)
+            patch.setattr(compiled, "library", lambda: None)
             torch.manual_seed(5)
             return function(*args)
 
@@ -49,7 +50,7 @@ def test_sums_and_masks_are_those_of_numpy(shape, relu, dropout, passes, without
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
     if relu or dropout:
         seeds = [3, 4][:passes]
-        _, _, masks = native.pool(z, relu, round((1 - dropout) * 65536), seeds)
+        masks = rows.pool(z, relu, round((1 - dropout) * 65536), seeds).masks
         assert all(mask.dtype == torch.bool for mask in masks)
         kept = torch.stack(masks).float().mean()
         assert 0 <= kept <= 1
@@ -57,16 +58,18 @@ def test_sums_and_masks_are_those_of_numpy(shape, relu, dropout, passes, without
 
 @needs_compiler
 @pytest.mark.parametrize("with_bias", [True, False])
-@pytest.mark.parametrize("dropout", [0.0, 0.25])
+@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize("dropouts", [(0.0, 0.0), (0.25, 0.0), (0.0, 0.25), (0.25, 0.4)])
 @pytest.mark.parametrize("passes", [1, 2])
 @pytest.mark.parametrize("relu", [True, False])
-def test_products_and_all_gradients(with_bias, dropout, passes, relu, without_compiler):
+def test_products_and_all_gradients(with_bias, moved, dropouts, passes, relu, without_compiler):
     def gradients():
         torch.manual_seed(2)
-        z, x, y = torch.randn(50, 3, 9), torch.randn(50, 9), torch.randn(50, 9)
+        z, x = torch.randn(50, 3, 9), torch.randn(50, 9)
         bias = torch.randn(27) if with_bias else None
-        leaves = [t.requires_grad_() for t in (z, x, y, bias) if t is not None]
-        outs = row_products(z, bias, x, y, relu, dropout, passes)
+        order = torch.randperm(9) if moved else None
+        leaves = [t.requires_grad_() for t in (z, x, bias) if t is not None]
+        outs = row_products(z, bias, x, order, relu, dropouts, passes)
         total = sum((out * torch.randn(50, 9)).sum() for out in outs)
         return [*outs, *torch.autograd.grad(total, leaves)]
 
@@ -76,10 +79,22 @@ def test_products_and_all_gradients(with_bias, dropout, passes, relu, without_co
 
 @needs_compiler
 def test_the_written_out_product():
-    z, x, y, bias = torch.randn(20, 4, 6), torch.randn(20, 6), torch.randn(20, 6), torch.randn(24)
-    (out,) = row_products(z, bias, x, y, relu=True, dropout=0.0)
-    expected = x + y * torch.relu(z + bias.view(4, 6)).sum(dim=1)
+    z, x, bias, order = torch.randn(20, 4, 6), torch.randn(20, 6), torch.randn(24), torch.randperm(6)
+    (out,) = row_products(z, bias, x, order, relu=True, dropouts=(0.0, 0.0))
+    expected = x + x[:, order] * torch.relu(z + bias.view(4, 6)).sum(dim=1)
     torch.testing.assert_close(out, expected)
+
+
+@needs_compiler
+def test_outputs_are_dropped_at_their_own_rate_and_scaled():
+    """Rows of zero leave x, of which dropout keeps 60 %, divided by 0.6; each pass draws its own."""
+    x = torch.rand(500, 40) + 1
+    outs = row_products(torch.zeros(500, 2, 40), None, x, None, True, (0.3, 0.4), 2)
+    kept = [out != 0 for out in outs]
+    for out, mask in zip(outs, kept, strict=True):
+        torch.testing.assert_close(out[mask], (x / 0.6)[mask], rtol=1e-4, atol=0)
+        assert mask.float().mean() == pytest.approx(0.6, abs=0.02)
+    assert (kept[0] & kept[1]).float().mean() == pytest.approx(0.36, abs=0.02)
 
 
 @needs_compiler
@@ -100,28 +115,28 @@ def test_dropout_drops_the_same_elements(without_compiler):
 
 def test_other_dtypes_and_views_are_left_to_torch():
     z = torch.randn(4, 3, 2)
-    assert not native.usable(z.double()) and not native.usable(z.transpose(0, 1))
+    assert not compiled.usable(z.double()) and not compiled.usable(z.transpose(0, 1))
     assert _pooled_rows.pooled_rows(z.double(), True, 0.1)[0].dtype == torch.float64
 
 
 def test_the_switch_and_a_missing_compiler(monkeypatch):
-    native.library.cache_clear()
-    monkeypatch.setenv(native.SWITCH, "0")
-    assert native.library() is None
-    native.library.cache_clear()
-    monkeypatch.delenv(native.SWITCH)
+    compiled.library.cache_clear()
+    monkeypatch.setenv(compiled.SWITCH, "0")
+    assert compiled.library() is None
+    compiled.library.cache_clear()
+    monkeypatch.delenv(compiled.SWITCH)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CC", "")
-    assert native.library() is None
-    native.library.cache_clear()
+    assert compiled.library() is None
+    compiled.library.cache_clear()
 
 
 @needs_compiler
 def test_a_compiler_that_fails_leaves_nothing(monkeypatch, tmp_path):
-    native.library.cache_clear()
+    compiled.library.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(native, "FLAGS", ("--no-such-flag",))
-    assert native.library() is None
+    monkeypatch.setattr(compiled, "FLAGS", ("--no-such-flag",))
+    assert compiled.library() is None
     assert not list((tmp_path / "fuxictr_qnn").iterdir())
     monkeypatch.undo()
-    native.library.cache_clear()
+    compiled.library.cache_clear()

@@ -20,6 +20,47 @@ static inline uint64_t sfc64(uint64_t *restrict s) {
     return drawn;
 }
 
+/* The draws of one pass, for a few rows of the batch at a time; of none where everything is kept. */
+struct draws {
+    uint64_t state[4], *words;
+    int64_t size; /* draws a row */
+    int failed;
+};
+
+static struct draws begin_draws(const uint64_t *state, int32_t threshold, int64_t size) {
+    struct draws draws = {.size = size};
+    if (threshold < LANE) {
+        memcpy(draws.state, state, sizeof draws.state);
+        draws.words = malloc(sizeof(uint64_t) * size * GROUP / 4);
+        draws.failed = !draws.words;
+    }
+    return draws;
+}
+
+/* The draws of row r; the rows have to be asked for in turn. */
+static const uint16_t *next_draws(struct draws *draws, int64_t r, int64_t rows) {
+    if (!draws->words) return NULL;
+    if (r % GROUP == 0) {
+        const int64_t group = rows - r < GROUP ? rows - r : GROUP, count = (group * draws->size + 3) / 4;
+        uint64_t state[4]; /* a copy, which the words cannot alias */
+        memcpy(state, draws->state, sizeof state);
+        for (int64_t i = 0; i < count; i++) draws->words[i] = sfc64(state);
+        memcpy(draws->state, state, sizeof state);
+    }
+    return (const uint16_t *)draws->words + r % GROUP * draws->size;
+}
+
+/* out (width) = out * mask / keep. */
+static void drop_row(float *restrict out, const uint16_t *restrict u, int32_t threshold, int64_t width,
+                     uint8_t *restrict mask) {
+    const float keep = (float)threshold / LANE;
+    for (int64_t d = 0; d < width; d++) {
+        const int32_t kept = u[d] < threshold;
+        mask[d] = (uint8_t)kept;
+        out[d] = out[d] * (float)kept / keep;
+    }
+}
+
 /* sums (width) = sum over m of v * mask / keep with v = z (depth, width) + bias; u: the draws, or NULL to keep all. */
 static void pool_row(const float *restrict z, const float *restrict bias, const uint16_t *restrict u, int64_t depth,
                      int64_t width, float floor, int32_t threshold, float *restrict sums, uint8_t *restrict mask) {
@@ -48,72 +89,87 @@ static void pool_row(const float *restrict z, const float *restrict bias, const 
 }
 
 /* For each pass: sums (rows, width) = sum over m of the kept, where `relu` positive, z (rows, m, width) + bias
- * (m, width), over keep; out = x + y * sums (rows, width) unless x is NULL. bias may be NULL.
- * Returns how many passes had no memory. */
-int pool(const float *z, const float *bias, const float *x, const float *y, int64_t rows, int64_t depth, int64_t width,
-         int32_t relu, int32_t threshold, int64_t passes, uint64_t *const *states, float *const *sums,
-         float *const *outs, uint8_t *const *masks, int32_t threads) {
+ * (m, width), over keep. With x also out = x + x[order] * sums (rows, width), kept where the draws of `after_states`
+ * are below `after`, over that keep; order: where each factor stands in its row, or NULL: in its place. bias and x may
+ * be NULL. Returns how many passes had no memory. */
+int pool(const float *z, const float *bias, const float *x, const int64_t *order, int64_t rows, int64_t depth,
+         int64_t width, int32_t relu, int32_t threshold, int32_t after, int64_t passes, uint64_t *const *states,
+         uint64_t *const *after_states, float *const *sums, float *const *outs, uint8_t *const *masks,
+         uint8_t *const *after_masks, int32_t threads) {
     const int64_t size = depth * width;
     const float floor = relu ? 0.0f : -__builtin_inff();
     int failed = 0;
 #pragma omp parallel for num_threads(threads) reduction(+ : failed)
     for (int64_t p = 0; p < passes; p++) {
-        uint64_t state[4];
-        uint64_t *words = threshold < LANE ? malloc(sizeof(uint64_t) * size * GROUP / 4) : NULL;
+        struct draws inner = begin_draws(states[p], threshold, size);
+        struct draws outer = begin_draws(after < LANE ? after_states[p] : NULL, after, width);
         float *zeros = bias ? NULL : calloc(size, sizeof(float));
-        memcpy(state, states[p], sizeof state);
-        if ((threshold < LANE && !words) || (!bias && !zeros)) {
+        if (inner.failed || outer.failed || (!bias && !zeros)) {
             failed++;
-            free(words);
-            free(zeros);
-            continue;
-        }
-        for (int64_t r = 0; r < rows; r++) {
-            if (words && r % GROUP == 0) {
-                const int64_t group = rows - r < GROUP ? rows - r : GROUP;
-                for (int64_t i = 0; i < (group * size + 3) / 4; i++) words[i] = sfc64(state);
+        } else {
+            for (int64_t r = 0; r < rows; r++) {
+                const uint16_t *u = next_draws(&inner, r, rows);
+                float *restrict s = sums[p] + r * width;
+                pool_row(z + r * size, bias ? bias : zeros, u, depth, width, floor, threshold, s, masks[p] + r * size);
+                if (!x) continue;
+                const float *restrict from = x + r * width;
+                float *restrict out = outs[p] + r * width;
+                if (order)
+                    for (int64_t d = 0; d < width; d++) out[d] = from[d] + from[order[d]] * s[d];
+                else
+                    for (int64_t d = 0; d < width; d++) out[d] = from[d] + from[d] * s[d];
+                if ((u = next_draws(&outer, r, rows))) drop_row(out, u, after, width, after_masks[p] + r * width);
             }
-            const uint16_t *u = words ? (const uint16_t *)words + r % GROUP * size : NULL;
-            float *restrict s = sums[p] + r * width;
-            pool_row(z + r * size, bias ? bias : zeros, u, depth, width, floor, threshold, s, masks[p] + r * size);
-            if (x)
-                for (int64_t d = 0; d < width; d++) outs[p][r * width + d] = x[r * width + d] + y[r * width + d] * s[d];
         }
-        free(words);
+        free(inner.words);
+        free(outer.words);
         free(zeros);
     }
     return failed;
 }
 
-/* The gradients of `pool`: dz (rows, m, width); dbias (m, width) added to, where not NULL; dx and dy (rows, width)
- * unless y is NULL, when the given gradients are those of the sums. Returns how many threads had no memory. */
-int spread(const float *const *gradients, const uint8_t *const *masks, const float *const *sums, const float *y,
-           int64_t passes, int64_t rows, int64_t depth, int64_t width, float keep, float *dz, float *dbias, float *dx,
-           float *dy, int32_t threads) {
+/* The gradients of `pool`: dz (rows, m, width); dbias (m, width) added to, where not NULL; dx (rows, width) unless x
+ * is NULL, when the given gradients are those of the sums. after_masks: NULL where nothing was dropped from the
+ * outputs. Returns how many threads had no memory. */
+int spread(const float *const *gradients, const uint8_t *const *masks, const uint8_t *const *after_masks,
+           const float *const *sums, const float *x, const int64_t *order, int64_t passes, int64_t rows, int64_t depth,
+           int64_t width, float keep, float after_keep, float *dz, float *dbias, float *dx, int32_t threads) {
     const int64_t size = depth * width;
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(+ : failed)
     {
         float *bias = dbias ? calloc(size, sizeof(float)) : NULL;
-        float *scaled = malloc(sizeof(float) * passes * width);
-        failed += !scaled || (dbias && !bias);
+        float *scratch = malloc(sizeof(float) * (passes + 3) * width);
+        float *scaled = scratch, *g = scratch + passes * width, *factor = g + width, *dfactor = factor + width;
+        failed += !scratch || (dbias && !bias);
 #pragma omp for
         for (int64_t r = 0; r < rows; r++) {
-            if (!scaled || (dbias && !bias)) continue;
+            if (!scratch || (dbias && !bias)) continue;
             const int64_t at = r * width;
+            if (x)
+                for (int64_t d = 0; d < width; d++) {
+                    factor[d] = x[at + (order ? order[d] : d)];
+                    dfactor[d] = dx[at + d] = 0;
+                }
             for (int64_t p = 0; p < passes; p++) {
-                const float *restrict g = gradients[p] + at;
                 float *restrict t = scaled + p * width;
-                if (y) {
-                    const float *restrict s = sums[p] + at;
-                    for (int64_t d = 0; d < width; d++) {
-                        t[d] = g[d] * y[at + d] / keep;
-                        dx[at + d] = p ? dx[at + d] + g[d] : g[d];
-                        dy[at + d] = p ? dy[at + d] + g[d] * s[d] : g[d] * s[d];
-                    }
-                } else
-                    for (int64_t d = 0; d < width; d++) t[d] = g[d] / keep;
+                if (!x) {
+                    for (int64_t d = 0; d < width; d++) t[d] = gradients[p][at + d] / keep;
+                    continue;
+                }
+                if (after_masks)
+                    for (int64_t d = 0; d < width; d++)
+                        g[d] = gradients[p][at + d] * (float)after_masks[p][at + d] / after_keep;
+                else
+                    memcpy(g, gradients[p] + at, sizeof(float) * width);
+                for (int64_t d = 0; d < width; d++) {
+                    t[d] = g[d] * factor[d] / keep;
+                    dfactor[d] += g[d] * sums[p][at + d];
+                    dx[at + d] += g[d];
+                }
             }
+            if (x)
+                for (int64_t d = 0; d < width; d++) dx[at + (order ? order[d] : d)] += dfactor[d];
             for (int64_t m = 0; m < depth; m++) {
                 float *restrict out = dz + r * size + m * width;
                 for (int64_t p = 0; p < passes; p++) {
@@ -135,7 +191,7 @@ int spread(const float *const *gradients, const uint8_t *const *masks, const flo
             for (int64_t i = 0; i < size; i++) dbias[i] += bias[i];
         }
         free(bias);
-        free(scaled);
+        free(scratch);
     }
     return failed;
 }

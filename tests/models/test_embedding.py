@@ -1,0 +1,74 @@
+"""The embedding layer is FuxiCTR's: the same weights, values and gradients, whatever the features are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fuxictr.pytorch import layers
+
+from fuxictr_qnn.layers import embedding
+from fuxictr_qnn.models.embedding import FeatureEmbedding
+from tests.synthetic import make_batches, make_feature_map, vector_spec
+
+SIZES = {"a": 9, "b": 7, "c": 5}
+KINDS = {
+    "ids": {},
+    "a sequence": {"sequences": {"b": 3}},
+    "a number": {"extra": {"n": {"type": "numeric"}}},
+    "a vector": {"extra": {"v": vector_spec(6, 4)}},
+    "another width": {"extra": {"w": {"type": "categorical", "vocab_size": 3, "embedding_dim": 2}}},
+    "a shared table": {"extra": {"s": {"type": "categorical", "vocab_size": 9, "share_embedding": "a"}}},
+}
+
+
+def both(kind: str):
+    feature_map = make_feature_map(SIZES, dim=4, **KINDS[kind])
+    torch.manual_seed(1)
+    ours = FeatureEmbedding(feature_map, 4)
+    torch.manual_seed(1)
+    theirs = layers.FeatureEmbedding(feature_map, 4)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    theirs.load_state_dict(ours.state_dict())
+    (batch,) = make_batches(feature_map, 50, 1)
+    return ours, theirs, {name: column for name, column in batch.items() if name in feature_map.features}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flatten", [True, False])
+def test_values_and_gradients_are_fuxictrs(kind, flatten):
+    if kind == "another width" and not flatten:
+        pytest.skip("FuxiCTR cannot stack them")
+    ours, theirs, X = both(kind)
+    outs = [layer(X, flatten_emb=flatten) for layer in (ours, theirs)]
+    assert torch.equal(*outs)
+    weights = torch.randn_like(outs[0])
+    for out in outs:
+        (out * weights).sum().backward()
+    for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+def test_only_plain_ids_are_looked_up_in_one_go(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "fuxictr_qnn.models.embedding.embedding_rows",
+        lambda *a: calls.append(1) or embedding.embedding_rows(*a),
+    )
+    for kind in KINDS:
+        ours, _, X = both(kind)
+        ours(X, flatten_emb=True)
+    assert len(calls) == 1
+
+
+def test_some_of_the_features():
+    ours, theirs, X = both("ids")
+    for chosen in ({"feature_type": ["categorical"]}, {"feature_source": ["user"]}):
+        try:
+            expected = theirs(X, **chosen)
+        except RuntimeError:  # nothing to stack
+            with pytest.raises(RuntimeError):
+                ours(X, **chosen)
+        else:
+            assert torch.equal(ours(X, **chosen), expected)
+    part = {"c": X["c"], "a": X["a"]}
+    assert torch.equal(ours(part), theirs(part))

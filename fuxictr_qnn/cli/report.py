@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table as RichTable
 
 from fuxictr_qnn.cli.options import add_data_options
 from fuxictr_qnn.cli.tables import plain_console, plain_table
 from fuxictr_qnn.reporting.table import FORMATS, Table
 
+if TYPE_CHECKING:
+    from fuxictr_qnn.reporting.report import Section
+
 HELP = "tables, tests and pictures from run folders"
-SHOWN = ("model", "seeds", "valid AUC", "test AUC", "test logloss", "AUC - comparator's", "p", "is")
+# On a terminal, the ones that matter most first: what it has no room for is in the files.
+SHOWN = ("test AUC", "AUC - comparator's", "is", "p", "valid AUC", "test logloss", "seeds")
+NAME_WIDTH = 32  # longer names of rows fold
+GAP = 3  # between columns
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,40 +66,71 @@ def main(args: argparse.Namespace) -> int:
     """Print the tables in short, and write them in full."""
     from fuxictr_qnn.data.places import Places
     from fuxictr_qnn.reporting.finding import find_runs
-    from fuxictr_qnn.reporting.plots import has_matplotlib
-    from fuxictr_qnn.reporting.report import NO_PLOTS, check_request, sections_of, write_report
+    from fuxictr_qnn.reporting.report import check_request, sections_of, write_report
 
     console = plain_console()
-
-    def line(text: str) -> None:
-        console.print(text, soft_wrap=True)
-
     check_request(args.to, args.format, args.tensorboard)
     found = find_runs(args.folders)
     places = Places(args.data_root, args.build_dir)
     sections = sections_of(
-        found.runs, comparator=args.comparator, recipes=args.recipe, places=places, log=line
+        found.runs,
+        comparator=args.comparator,
+        recipes=args.recipe,
+        places=places,
+        log=lambda text: console.print(text, soft_wrap=True),
     )
     files = write_report(
         sections, args.to, formats=args.format, left_out=found.left_out, tensorboard=args.tensorboard
     )
+    show(console, sections, found.left_out, files)
+    return 0
+
+
+def show(
+    console: Console, sections: Sequence[Section], left_out: Sequence[str], files: Sequence[Path]
+) -> None:
+    """Print tables in short, what is not in them, and where everything is."""
+    from fuxictr_qnn.reporting.plots import has_matplotlib
+    from fuxictr_qnn.reporting.report import NO_PLOTS
+
+    def line(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
     for section in sections:
         line(f"\n{section.table.title}")
-        console.print(_short(section.table))
+        console.print(_short(section.table, console.width))
         for note in section.table.notes:
             line(f"  {note}")
-    for sentence in found.left_out:
+    for sentence in left_out:
         line(f"left out: {sentence}")
     if not has_matplotlib():
         line(NO_PLOTS)
     line(f"wrote {len(files)} files; see {files[-1]}")
-    return 0
 
 
-def _short(table: Table) -> RichTable:
-    """The columns that a terminal has room for."""
-    kept = [i for i, heading in enumerate(table.headings) if heading.partition(" [")[0] in SHOWN]
-    short = plain_table([table.headings[i] for i in kept])
-    for row in table.rows:
-        short.add_row(*(row.cells[i].text for i in kept), style="bold" if row.cells[0].bold else None)
+def _short(table: Table, width: int) -> RichTable:
+    """The columns that there is room for, without intervals."""
+    columns = {
+        _brief(heading): [_brief(row.cells[i].text) for row in table.rows]
+        for i, heading in enumerate(table.headings)
+        if _brief(heading) in SHOWN
+    }
+    names = [row.cells[0].text for row in table.rows]
+    room = width - min(NAME_WIDTH, max(map(len, names))) - GAP
+    kept = set()
+    for heading in SHOWN:
+        wide = max(map(len, [heading, *columns[heading]])) + GAP
+        if wide <= room:
+            kept.add(heading)
+            room -= wide
+    short = plain_table(table.headings[:1])
+    for heading in (heading for heading in columns if heading in kept):
+        short.add_column(heading, justify="right", no_wrap=True)
+    for row, name in enumerate(names):
+        cells = [cells[row] for heading, cells in columns.items() if heading in kept]
+        short.add_row(name, *cells, style="bold" if table.rows[row].cells[0].bold else None)
     return short
+
+
+def _brief(text: str) -> str:
+    return text.partition(" [")[0]

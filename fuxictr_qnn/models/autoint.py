@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fuxictr.pytorch.layers import FeatureEmbedding, LogisticRegression, ScaledDotProductAttention
+from fuxictr.pytorch.layers import LogisticRegression, ScaledDotProductAttention
 from torch import Tensor, nn
 
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.embedding import FeatureEmbedding
+from fuxictr_qnn.models.perceptron import perceptron_beside
 from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms, require_positive
 
 
@@ -25,7 +26,7 @@ class AutoInt(RankModel):
     AutoInt+.
 
     Source: Song et al., "AutoInt: Automatic Feature Interaction Learning via Self-Attentive Neural
-    Networks", CIKM 2019, equations 5-9. As in FuxiCTR, `attention_dim` is that of all heads together, and
+    Networks", CIKM 2019. As in FuxiCTR, `attention_dim` is that of all heads together, and
     the residual is projected only where its width differs.
 
     Args:
@@ -79,17 +80,8 @@ class AutoInt(RankModel):
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.lr_layer = LogisticRegression(feature_map, use_bias=False) if use_wide else None
-        self.dnn = None
-        if dnn_hidden_units:
-            self.dnn = perceptron(
-                feature_map.sum_emb_out_dim(),
-                dnn_hidden_units,
-                dnn_activations,
-                net_dropout,
-                batch_norm,
-                output_dim=1,
-                key="dnn_activations",
-            )
+        deep = (dnn_hidden_units, dnn_activations, net_dropout, batch_norm)
+        self.dnn = perceptron_beside(feature_map.sum_emb_out_dim(), *deep, output_dim=1)
         widths = [width] + [attention_dim] * (attention_layers - 1)
         options = (attention_dim, num_heads, net_dropout, use_residual, use_scale, layer_norm)
         self.self_attention = nn.Sequential(*(FieldAttention(given, *options) for given in widths))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from fuxictr.pytorch.layers import CrossNet, FeatureEmbedding
+from fuxictr.pytorch.layers import CrossNet
 from torch import nn
 
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.embedding import FeatureEmbedding
+from fuxictr_qnn.models.perceptron import perceptron_beside
 from fuxictr_qnn.models.requirements import require_positive
 
 
@@ -19,7 +20,7 @@ class DCN(RankModel):
     .. math:: \hat y = \sigma\big(w^\top (X_{L+1} \Vert \mathrm{MLP}(X_1)) + b\big), \qquad
         X_{l+1} = X_1 \, (w_l^\top X_l) + b_l + X_l
 
-    Source: Wang et al., "Deep & Cross Network for Ad Click Predictions", ADKDD 2017, equations 3-6.
+    Source: Wang et al., "Deep & Cross Network for Ad Click Predictions", ADKDD 2017.
 
     Args:
         feature_map: FuxiCTR's FeatureMap.
@@ -55,11 +56,7 @@ class DCN(RankModel):
         width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.crossnet = CrossNet(width, num_cross_layers)
-        self.dnn = None
-        if dnn_hidden_units:
-            self.dnn = perceptron(
-                width, dnn_hidden_units, dnn_activations, net_dropout, batch_norm, key="dnn_activations"
-            )
+        self.dnn = perceptron_beside(width, dnn_hidden_units, dnn_activations, net_dropout, batch_norm)
         self.fc = nn.Linear(width + (dnn_hidden_units[-1] if dnn_hidden_units else 0), 1)
         self.finish(learning_rate, kwargs)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from fuxictr.pytorch.layers import CrossNetMix, CrossNetV2, FeatureEmbedding
+from fuxictr.pytorch.layers import CrossNetMix, CrossNetV2
 from torch import nn
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
 
 # model_structure -> whether there is an MLP on top of the cross network, and one beside it
@@ -36,7 +37,7 @@ class DCNv2(RankModel):
     With `use_low_rank_mixture` the product is instead the mean of K experts in r dimensions, weighted by
     a softmax gate: :math:`X_1 \odot (U_k \tanh(C_k \tanh(V_k^\top X_l)) + b_l)`.
 
-    Source: Wang et al., "DCN V2: Improved Deep & Cross Network", WWW 2021, equations 1 and 3-5.
+    Source: Wang et al., "DCN V2: Improved Deep & Cross Network", WWW 2021.
 
     Args:
         feature_map: FuxiCTR's FeatureMap.

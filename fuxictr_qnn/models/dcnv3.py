@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from fuxictr.pytorch.layers import FeatureEmbedding
 from torch import nn
 
 from fuxictr_qnn.layers import MaskedCrossNet
 from fuxictr_qnn.layers.weighting import weighted_loss
 from fuxictr_qnn.models.ecn import halves_first
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.requirements import require_even_dims, require_positive
 from fuxictr_qnn.models.two_branches import TwoBranchModel
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fuxictr.pytorch.layers import FactorizationMachine, FeatureEmbedding
+from fuxictr.pytorch.layers import FactorizationMachine
 
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
 from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
 
@@ -18,7 +19,7 @@ class DeepFM(RankModel):
         + \mathrm{MLP}(e_1 \Vert \dots \Vert e_F)\Big)
 
     Source: Guo et al., "DeepFM: A Factorization-Machine based Neural Network for CTR Prediction",
-    IJCAI 2017, equations 1-4.
+    IJCAI 2017.
 
     Args:
         feature_map: FuxiCTR's FeatureMap.
@@ -50,16 +51,10 @@ class DeepFM(RankModel):
         require_linear_terms(feature_map)
         require_equal_dims(feature_map)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
+        width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.fm = FactorizationMachine(feature_map)
-        self.mlp = perceptron(
-            feature_map.sum_emb_out_dim(),
-            hidden_units,
-            hidden_activations,
-            net_dropout,
-            batch_norm,
-            output_dim=1,
-        )
+        self.mlp = perceptron(width, hidden_units, hidden_activations, net_dropout, batch_norm, output_dim=1)
         self.finish(learning_rate, kwargs)
 
     def logits(self, X, count):

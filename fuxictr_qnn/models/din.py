@@ -77,15 +77,9 @@ class DIN(ItemHistoryModel):
             dropout_rate=attention_dropout,
             use_softmax=din_use_softmax,
         )
-        self.mlp = perceptron(
-            self.context_dim + 2 * self.item_dim,
-            dnn_hidden_units,
-            dnn_activations,
-            net_dropout,
-            batch_norm,
-            output_dim=1,
-            key="dnn_activations",
-        )
+        width = self.context_dim + 2 * self.item_dim
+        deep = (dnn_hidden_units, dnn_activations, net_dropout, batch_norm)
+        self.mlp = perceptron(width, *deep, output_dim=1, key="dnn_activations")
         self.finish(learning_rate, kwargs)
 
     def logit(self, X: dict[str, Tensor]) -> Tensor:

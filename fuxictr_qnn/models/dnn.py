@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fuxictr.pytorch.layers import FeatureEmbedding
-
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
 
 
@@ -41,15 +40,9 @@ class DNN(RankModel):
         **kwargs,
     ):
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
+        width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
-        self.mlp = perceptron(
-            feature_map.sum_emb_out_dim(),
-            hidden_units,
-            hidden_activations,
-            net_dropout,
-            batch_norm,
-            output_dim=1,
-        )
+        self.mlp = perceptron(width, hidden_units, hidden_activations, net_dropout, batch_norm, output_dim=1)
         self.finish(learning_rate, kwargs)
 
     def logit(self, X):

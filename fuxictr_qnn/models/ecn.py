@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import torch
-from fuxictr.pytorch.layers import FeatureEmbedding
 from torch import Tensor, nn
 
 from fuxictr_qnn.layers import MaskedCrossNet
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.requirements import require_even_dims, require_positive
 
 
 class ECN(RankModel):
     r"""A cross network whose layers double the order of the interactions, without any MLP.
 
-    .. math:: X_{l+1} = X_l \odot (c_l \Vert c_l \odot \max(0, \mathrm{LN}(c_l))) + X_l, \quad
-        c_l = W_l X_l + b_l, \qquad \hat y = \sigma(w^\top X_{L+1} + b)
+    .. math:: X_{l+1} = X_l \odot \big((c_l \Vert c_l \odot \max(0, \mathrm{LN}(c_l))) + b_l\big) + X_l, \quad
+        c_l = W_l X_l, \qquad \hat y = \sigma(w^\top X_{L+1} + b)
 
     :math:`X_1` holds the first halves of all embeddings, then their second halves.
 

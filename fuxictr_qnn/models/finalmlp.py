@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import torch
 from fuxictr.features import FeatureMap
-from fuxictr.pytorch.layers import FeatureEmbedding
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import nearest
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
 from fuxictr_qnn.models.requirements import embedding_widths, require_widths
 
@@ -27,8 +27,7 @@ class FinalMLP(RankModel):
     The gate :math:`g_k` is an MLP on embeddings :math:`c_k` of its own of the context features, or on a
     learned vector where there are none; the bilinear form pairs the heads of both networks.
 
-    Source: Mao et al., "FinalMLP: An Enhanced Two-Stream MLP Model for CTR Prediction", AAAI 2023,
-    equations 3-9.
+    Source: Mao et al., "FinalMLP: An Enhanced Two-Stream MLP Model for CTR Prediction", AAAI 2023.
 
     Args:
         feature_map: FuxiCTR's FeatureMap.

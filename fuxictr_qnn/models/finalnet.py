@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fuxictr.pytorch.layers import FeatureEmbedding
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers.weighting import weighted_loss
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import activation, check_activations
 from fuxictr_qnn.models.requirements import require_equal_dims, require_widths
 from fuxictr_qnn.models.two_branches import TwoBranchModel

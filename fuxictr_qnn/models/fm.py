@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fuxictr.pytorch.layers import FactorizationMachine, FeatureEmbedding
+from fuxictr.pytorch.layers import FactorizationMachine
 
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
 
 

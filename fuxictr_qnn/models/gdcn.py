@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from fuxictr.pytorch.layers import FeatureEmbedding
 from torch import nn
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers import GatedCrossNet
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
 from fuxictr_qnn.models.requirements import require_positive, require_widths
 

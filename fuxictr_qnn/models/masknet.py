@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fuxictr.pytorch.layers import FeatureEmbedding
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import activation, perceptron
 from fuxictr_qnn.models.requirements import require_equal_dims, require_positive, require_widths
 

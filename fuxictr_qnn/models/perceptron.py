@@ -42,6 +42,24 @@ def perceptron(
     )
 
 
+def perceptron_beside(
+    input_dim: int,
+    dnn_hidden_units: Sequence[int],
+    dnn_activations: Any,
+    dropout: float,
+    batch_norm: bool,
+    output_dim: int | None = None,
+) -> MLP_Block | None:
+    """The perceptron of a model that can do without one; None where there are no hidden layers.
+
+    Shapes and errors as of `perceptron`.
+    """
+    if not dnn_hidden_units:
+        return None
+    options = (dnn_hidden_units, dnn_activations, dropout, batch_norm, output_dim)
+    return perceptron(input_dim, *options, key="dnn_activations")
+
+
 def check_activations(key: str, activations: Any, hidden_units: Sequence[int]) -> None:
     """Whether FuxiCTR can make these layers.
 

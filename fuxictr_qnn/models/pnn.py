@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from fuxictr.pytorch.layers import FeatureEmbedding, InnerProductInteraction
+from fuxictr.pytorch.layers import InnerProductInteraction
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
 from fuxictr_qnn.models.requirements import require_equal_dims
 
@@ -62,14 +63,8 @@ class PNN(RankModel):
             raise ValueError("PNN multiplies pairs of features, so it needs at least two")
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.inner_product_layer = InnerProductInteraction(fields, output="inner_product")
-        self.dnn = perceptron(
-            feature_map.sum_emb_out_dim() + fields * (fields - 1) // 2,
-            hidden_units,
-            hidden_activations,
-            net_dropout,
-            batch_norm,
-            output_dim=1,
-        )
+        width = feature_map.sum_emb_out_dim() + fields * (fields - 1) // 2
+        self.dnn = perceptron(width, hidden_units, hidden_activations, net_dropout, batch_norm, output_dim=1)
         self.finish(learning_rate, kwargs)
 
     def logits(self, X, count):

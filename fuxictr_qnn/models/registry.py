@@ -64,6 +64,7 @@ ALIASES = {
     "FCN": "DCNv3",
 }
 
+ZOO = "_fuxictr_zoo_"  # begins the names of the packages that --zoo makes
 _WHEEL_PACKAGE = "model_zoo.LongCTR"  # the models that FuxiCTR's wheel carries
 
 _registered: dict[str, type] = {}
@@ -143,6 +144,11 @@ def is_own(cls: type) -> bool:
     return cls.__module__.startswith("fuxictr_qnn.")
 
 
+def zoo_package(module: str) -> str:
+    """The package of a module if --zoo has made it, else nothing."""
+    return module.partition(".")[0] if module.startswith(ZOO) else ""
+
+
 def constructor_keys(cls: type) -> tuple[set[str], bool]:
     """Named constructor parameters of a class and its bases, and whether it takes any others.
 
@@ -211,7 +217,7 @@ def _from_zoo(name: str, zoo: Path) -> type | None:
 def _import_file(file: Path) -> types.ModuleType:
     """A file as a module of a package of its own, one a folder, so that its relative imports work."""
     folder = file.resolve().parent
-    package = types.ModuleType(f"_fuxictr_zoo_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}")
+    package = types.ModuleType(f"{ZOO}{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}")
     package.__path__ = [str(folder)]
     sys.modules.setdefault(package.__name__, package)
     try:

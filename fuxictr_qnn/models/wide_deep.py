@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fuxictr.pytorch.layers import FeatureEmbedding, LogisticRegression
+from fuxictr.pytorch.layers import LogisticRegression
 
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
 from fuxictr_qnn.models.requirements import require_linear_terms
 
@@ -16,7 +17,7 @@ class WideDeep(RankModel):
 
     .. math:: \hat y = \sigma\Big(\sum_f w_f(x_f) + \mathrm{MLP}(e_1 \Vert \dots \Vert e_F)\Big)
 
-    Source: Cheng et al., "Wide & Deep Learning for Recommender Systems", DLRS 2016, equation 3, without
+    Source: Cheng et al., "Wide & Deep Learning for Recommender Systems", DLRS 2016, without
     its hand-made cross features.
 
     Args:
@@ -48,16 +49,10 @@ class WideDeep(RankModel):
     ):
         require_linear_terms(feature_map)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
+        width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.lr_layer = LogisticRegression(feature_map, use_bias=False)
-        self.dnn = perceptron(
-            feature_map.sum_emb_out_dim(),
-            hidden_units,
-            hidden_activations,
-            net_dropout,
-            batch_norm,
-            output_dim=1,
-        )
+        self.dnn = perceptron(width, hidden_units, hidden_activations, net_dropout, batch_norm, output_dim=1)
         self.finish(learning_rate, kwargs)
 
     def logits(self, X, count):

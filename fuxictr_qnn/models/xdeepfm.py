@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fuxictr.pytorch.layers import CompressedInteractionNet, FeatureEmbedding, LogisticRegression
+from fuxictr.pytorch.layers import CompressedInteractionNet, LogisticRegression
 
 from fuxictr_qnn.models.base import RankModel
-from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.embedding import FeatureEmbedding
+from fuxictr_qnn.models.perceptron import perceptron_beside
 from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
 
 
@@ -22,7 +23,7 @@ class xDeepFM(RankModel):
     CIN(e).
 
     Source: Lian et al., "xDeepFM: Combining Explicit and Implicit Feature Interactions for Recommender
-    Systems", KDD 2018, equations 6-9; the biases of the CIN are FuxiCTR's.
+    Systems", KDD 2018; the biases of the CIN are FuxiCTR's.
 
     Args:
         feature_map: FuxiCTR's FeatureMap.
@@ -60,17 +61,8 @@ class xDeepFM(RankModel):
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         self.lr_layer = LogisticRegression(feature_map, use_bias=False)
         self.cin = cin(feature_map, cin_hidden_units)
-        self.dnn = None
-        if dnn_hidden_units:
-            self.dnn = perceptron(
-                feature_map.sum_emb_out_dim(),
-                dnn_hidden_units,
-                dnn_activations,
-                net_dropout,
-                batch_norm,
-                output_dim=1,
-                key="dnn_activations",
-            )
+        deep = (dnn_hidden_units, dnn_activations, net_dropout, batch_norm)
+        self.dnn = perceptron_beside(feature_map.sum_emb_out_dim(), *deep, output_dim=1)
         self.finish(learning_rate, kwargs)
 
     def logits(self, X, count):

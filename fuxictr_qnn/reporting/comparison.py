@@ -26,6 +26,7 @@ from fuxictr_qnn.reporting.statistics import (
 )
 
 NAMED = 5  # entries that a note names
+UNDECIDED = "Without a bootstrap over the rows nothing is called better, worse or a tie"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Difference:
         seeds: Welch's test over the seeds.
         p: its p value, corrected by Holm over the family.
         rows: 95 % bootstrap interval over the rows; None where test scores are missing.
-        verdict: "better", "worse" or "tie".
+        verdict: "better", "worse" or "tie"; "undecided" without the interval over the rows.
     """
 
     value: float
@@ -54,7 +55,8 @@ class Comparison:
         entries: best mean test AUC first; published recipes and what has no test AUC after all others.
         comparator: None where no entry was trained on enough seeds.
         differences: label -> difference to the comparator, for every other tested entry.
-        best: labels of the entry with the best mean test AUC and of all that tie with it.
+        best: labels of the entry with the best mean test AUC and of all that tie with it; none where that is
+            undecided.
         detectable: the smallest difference that a test of this size shows; None where nothing is tested.
         clusters: what the bootstrap drew: "rows" or "users"; None where it was not made.
         notes: sentences about what could not be compared.
@@ -105,7 +107,7 @@ def compare_entries(
         ranked,
         chosen,
         dict(zip((entry.label for entry in others), against, strict=True)),
-        frozenset(entry.label for entry in tested) - behind,
+        frozenset(entry.label for entry in tested if aucs) - behind,
         detectable_difference(sd, min(map(_seeds_tested, tested)), tests=len(others)),
         clusters,
         [*notes, found] if isinstance(found, str) else notes,
@@ -146,7 +148,8 @@ def _untested(entries: Sequence[Entry]) -> Iterator[str]:
 
 def _find(entries: Sequence[Entry], name: str) -> Entry:
     """The entry of a label, or the only one of an expid."""
-    found = [entry for entry in entries if name in (entry.label, entry.record.expid)]
+    found = [entry for entry in entries if entry.label == name]
+    found = found or [entry for entry in entries if entry.record.expid == name]
     if len(found) == 1:
         return found[0]
     labels = [entry.label for entry in entries]
@@ -173,10 +176,10 @@ def _resampled(entries: Sequence[Entry], repeats: int) -> _Resampled | str:
                 continue
             scores = run.scores()
             if scores is None:
-                return f"There is no bootstrap over the rows: '{run.folder}' has no test_scores.parquet"
+                return f"{UNDECIDED}: '{run.folder}' has no test_scores.parquet"
             shared = shared or _clusters(scores)
             if not np.array_equal(scores.labels, shared[0]):
-                return f"There is no bootstrap over the rows: the test labels of '{run.folder}' are others"
+                return f"{UNDECIDED}: the test labels of '{run.folder}' are others"
             models.append(RankedScores(scores.labels, scores.predictions, shared[1]))
     labels, clusters = shared
     count = len(labels) if clusters is None else int(clusters.max()) + 1
@@ -205,9 +208,8 @@ def _differences(
 
 
 def _verdict(difference: float, p: float, rows: tuple[float, float] | None) -> str:
-    """Without a bootstrap nothing is better than anything."""
     if rows is None:
-        return "tie"
+        return "undecided"
     if is_better(difference, p, rows):
         return "better"
     low, high = rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 from fuxictr_qnn.reporting.entries import Entry
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 COLOURED = len(SERIES)  # entries beyond these are drawn in one soft colour
+FAR = 4  # times as far behind the best as the median is: no reason to flatten the rest
 WIDTH = 7.6  # of a picture, in inches
 LEGEND_LETTERS = 108  # in a row of a legend, with room for the marks
 
@@ -22,6 +24,22 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def far_behind(values: Sequence[Sequence[float]]) -> float | None:
+    """The lowest value that an axis has to show where a few entries far behind would flatten the rest.
+
+    None: all of them fit. The entries in view are at most FAR times as far behind the best as the median is.
+
+    Args:
+        values: higher is better; of each entry one or several.
+    """
+    means = [sum(own) / len(own) for own in values]
+    best = max(means)
+    reach = best - FAR * (best - median(means))
+    begin = min(min(own) for own, mean in zip(values, means, strict=True) if mean >= reach)
+    lowest = min(min(own) for own in values)
+    return begin if 2 * (best - begin) < best - lowest else None
 
 
 def styles(items: Sequence) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fuxictr_qnn.reporting.drawing import styles
-from fuxictr_qnn.reporting.entries import Entry, shown, varying_keys
+from fuxictr_qnn.reporting.entries import UNSET, Entry, shown, varying_keys
 from fuxictr_qnn.reporting.theme import light
 
 if TYPE_CHECKING:
@@ -26,16 +26,15 @@ def one_key_apart(entries: Sequence[Entry]) -> Iterator[tuple[str, list[list[Ent
     for key in keys:
         groups = defaultdict(list)
         for entry in scored:
-            if key in entry.settings:
-                rest = {name: value for name, value in entry.settings.items() if name != key}
-                groups[json.dumps(rest, sort_keys=True)].append(entry)
-        several = [group for group in groups.values() if len(group) > 1]
+            rest = {name: value for name, value in entry.settings.items() if name != key}
+            groups[json.dumps(rest, sort_keys=True)].append(entry)
+        several = [group for group in groups.values() if varying_keys([e.settings for e in group]) == [key]]
         if several:
             yield key, several
 
 
 def draw_effect(axis: Axes, key: str, groups: Sequence[Sequence[Entry]]) -> None:
-    values = [entry.settings[key] for group in groups for entry in group]
+    values = [entry.settings.get(key, UNSET) for group in groups for entry in group]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     places: dict[str, int] = {}
     if not numeric:
@@ -47,7 +46,7 @@ def draw_effect(axis: Axes, key: str, groups: Sequence[Sequence[Entry]]) -> None
     for group, name, (colour, marker) in zip(groups, _names(groups, key), styles(groups), strict=True):
         points = []
         for entry in group:
-            value, spread = entry.settings[key], entry.spread("test", "AUC")
+            value, spread = entry.settings.get(key, UNSET), entry.spread("test", "AUC")
             points.append((value if numeric else places[json.dumps(value)], spread.mean, spread.sd or 0))
         x, y, sd = zip(*sorted(points), strict=True)
         line = "-" if numeric or crowded else "none"
@@ -72,5 +71,5 @@ def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
         return [next(iter(names)) for names in expids]
     firsts = [group[0].settings for group in groups]
     keys = [name for name in varying_keys(firsts) if name != key]
-    texts = [", ".join(f"{name}={shown(settings[name])}" for name in keys) for settings in firsts]
+    texts = [", ".join(f"{name}={shown(settings.get(name, UNSET))}" for name in keys) for settings in firsts]
     return [text if len(text) <= LETTERS else text[: LETTERS - 1] + "…" for text in texts]

@@ -103,13 +103,14 @@ def entries_by_data(
 def labels_of(runs: Sequence[Run]) -> list[str]:
     """A label for each config: the expid, with the settings that tell it from others of the same name.
 
-    A setting that most of those others share goes without saying.
+    A setting that most of those others share goes without saying; so does one that is left to the model.
     """
     labels = []
     for run in runs:
         same = [other.settings for other in runs if other.record.expid == run.record.expid]
-        usual = {key: _usual([other[key] for other in same]) for key in varying_keys(same)}
-        own = [f"{key}={shown(run.settings[key])}" for key in usual if run.settings[key] != usual[key]]
+        usual = {key: _usual([other.get(key, UNSET) for other in same]) for key in varying_keys(same)}
+        named = {key: run.settings[key] for key in usual if key in run.settings}
+        own = [f"{key}={shown(value)}" for key, value in named.items() if value != usual[key]]
         labels.append(f"{run.record.expid} ({', '.join(own)})" if own else run.record.expid)
     return [
         label if labels.count(label) == 1 else f"{label} [{run.record.config_digest}]"
@@ -118,6 +119,7 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
 
 
 NOT_USUAL = object()
+UNSET = "default"  # a model's setting that the config leaves to its constructor
 
 
 def _usual(values: Sequence[Any]) -> Any:
@@ -126,9 +128,11 @@ def _usual(values: Sequence[Any]) -> Any:
 
 
 def varying_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys that all have and whose values differ; one that not all have came with another version."""
-    shared = [key for key in settings[0] if all(key in other for other in settings)]
-    return [key for key in shared if any(other[key] != settings[0][key] for other in settings)]
+    """Keys whose values differ; that of a key which one has not is UNSET."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    return [
+        key for key in keys if any(one.get(key, UNSET) != settings[0].get(key, UNSET) for one in settings)
+    ]
 
 
 def shown(value: Any) -> str:

@@ -16,11 +16,13 @@ from pydantic import ValidationError
 from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.runs import Record, Run
+from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.metrics import auc, logloss
 
 SEED_FOLDER = re.compile(r"seed(\d+)")
 RECOMPUTED = {"AUC": auc, "logloss": logloss}  # from test_scores.parquet
 TOLERANCE = 1e-6  # of a metric that was computed twice
+ENDED = {"pruned": "was stopped early", "failed": "failed"}  # state in trial.json -> what is said of it
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,12 @@ def find_runs(places: Sequence[Path]) -> FoundRuns:
 
 def _run_folders(place: Path) -> Iterator[Path]:
     """Folders at or below `place` that a run wrote, in the order of their names."""
+    seen = set()
     for folder, below, files in os.walk(place, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link that leads back
+            below.clear()
+            continue
+        seen.add(real)
         below.sort()
         named = SEED_FOLDER.fullmatch(Path(folder).name) and "config.yaml" in files
         if "metrics.json" in files or named:
@@ -78,15 +85,33 @@ def _run_folders(place: Path) -> Iterator[Path]:
 def read_run(folder: Path) -> Run | str:
     """The run in a folder, or a sentence that says why there is none to count on."""
     if not (folder / "metrics.json").exists():
-        return f"'{folder}' is incomplete (no metrics.json): --resume on the command that began it ends it"
+        return f"'{folder}' {_why_unfinished(folder)}"
     try:
         config = _read_config(folder / "config.yaml")
         history = _read_history(folder / "history.jsonl")
-        run = Run(folder, _read_record(folder / "metrics.json"), config["experiment"], history)
+        experiment = _experiment_of(config)
+        run = Run(folder, _read_record(folder / "metrics.json"), experiment.model_dump(mode="json"), history)
     except _Unreadable as error:
         return f"'{folder}' is left out: {error}"
-    signs = list(_signs_of_editing(run, config))
-    return f"'{folder}' is left out, it was edited by hand: {'; '.join(signs)}" if signs else run
+    if signs := list(_signs_of_editing(run, config)):
+        return f"'{folder}' is left out, it was edited by hand: {'; '.join(signs)}"
+    if experiment.digest != (made_with := run.record.config_digest):
+        return (
+            f"'{folder}' is left out: config.yaml has the hash {experiment.digest}, the run {made_with}; "
+            "either it was edited by hand, or another version of this package made the run"
+        )
+    return run
+
+
+def _why_unfinished(folder: Path) -> str:
+    """A trial of a sweep may have ended for good."""
+    try:
+        said = json.loads((folder / "trial.json").read_text())
+        if said["state"] in ENDED:
+            return f"has no result, the trial {ENDED[said['state']]}: {said['reason']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return "is incomplete (no metrics.json): --resume on the command that began it ends it"
 
 
 class _Unreadable(Exception):
@@ -109,10 +134,19 @@ def _read_config(file: Path) -> dict[str, Any]:
         config = read_yaml(file)
     except RequestError as error:
         raise _Unreadable(f"config.yaml cannot be read ({error.problems[0]})") from error
-    experiment = config.get("experiment") if isinstance(config, dict) else None
-    if not isinstance(experiment, dict) or not {"model_params", "fit"} <= set(experiment):
+    if not isinstance(config, dict) or not isinstance(config.get("experiment"), dict):
         raise _Unreadable("config.yaml is not as a run writes it (no experiment)")
     return config
+
+
+def _experiment_of(config: dict[str, Any]) -> Experiment:
+    """The resolved config; keys that came later have their defaults."""
+    try:
+        return Experiment.model_validate(config["experiment"])
+    except ValidationError as error:
+        keys = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
+        what = f"{', '.join(keys)} missing, unknown or of another kind"
+        raise _Unreadable(f"config.yaml is not as this version of the package writes it ({what})") from error
 
 
 def _read_history(file: Path) -> list[dict[str, Any]]:
@@ -128,9 +162,9 @@ def _signs_of_editing(run: Run, config: dict[str, Any]) -> Iterator[str]:
     """What a run folder says in two places must agree."""
     record = run.record
     in_config = {
-        "expid": run.experiment.get("expid"),
-        "model": run.experiment.get("model"),
-        "dataset_id": (run.experiment.get("dataset") or {}).get("dataset_id"),
+        "expid": run.experiment["expid"],
+        "model": run.experiment["model"],
+        "dataset_id": run.experiment["dataset"]["dataset_id"],
         "seed": config.get("seed"),
         "data_fingerprint": config.get("data_fingerprint"),
     }

@@ -16,13 +16,13 @@ body { background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, s
        max-width: 1400px; padding: 1.5rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
 h3 { font-size: 1rem; margin: 0; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.7rem; text-align: right; white-space: nowrap; }
+.wide { overflow-x: auto; margin-bottom: 1rem; }
+table { border-collapse: collapse; font-size: 0.8rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.3rem 0.45rem; text-align: right; white-space: nowrap; }
 thead th { white-space: normal; vertical-align: bottom; border-bottom: 1px solid var(--soft);
            color: var(--soft); font-weight: 600; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--ground); }
-tbody th { font-weight: normal; } b { font-weight: 700; }
+tbody th { font-weight: normal; white-space: normal; min-width: 13rem; } b { font-weight: 700; }
 tbody tr { border-bottom: 1px solid var(--faint); }
 tr.outside { color: var(--soft); font-style: italic; }
 tr.ranked + tr.outside { border-top: 2px solid var(--soft); }

@@ -14,6 +14,7 @@ from fuxictr_qnn.reporting.calibration import reliability
 from fuxictr_qnn.reporting.drawing import (
     COLOURED,
     WIDTH,
+    far_behind,
     handles_of,
     legend,
     legend_rows,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 NUMBERED = 24  # entries beyond these have no number in a plot
 PANELS = 6
+POINTER = "\N{BLACK LEFT-POINTING SMALL TRIANGLE}"
+BELOW = " \N{BLACK DOWN-POINTING SMALL TRIANGLE}"
 
 
 @dataclass(frozen=True)
@@ -72,18 +75,41 @@ def seed_strips(entries: Sequence[Entry]) -> Picture | None:
     if not scored:
         return None
     figure = new_figure(WIDTH, 0.9 + 0.26 * len(scored))
-    axis = figure.subplots()
+    axis, begin = figure.subplots(), far_behind([entry.values("test", "AUC") for entry in scored])
     for row, (entry, (colour, marker)) in enumerate(zip(scored, styles(scored), strict=True)):
         values = entry.values("test", "AUC")
         axis.plot([min(values), max(values)], [row, row], color=colour, linewidth=1)
         axis.plot(values, [row] * len(values), marker, color=colour, markersize=5, alpha=0.8)
         axis.plot([np.mean(values)], [row], "|", color=light("ink"), markersize=14)
+        if begin is not None and min(values) < begin:
+            _point_left(axis, row, min(values), colour)
+    if begin is not None:
+        best = max(max(entry.values("test", "AUC")) for entry in scored)
+        axis.set_xlim(begin - 0.2 * (best - begin), best + 0.05 * (best - begin))
     axis.set_yticks(range(len(scored)), [entry.label for entry in scored])
     axis.tick_params(axis="y", labelcolor=light("ink"), length=0)
     axis.set_ylim(len(scored) - 0.4, -0.6)
     axis.set_xlabel("test AUC")
+    axis.locator_params(axis="x", nbins=6)
     axis.grid(visible=False, axis="y")
-    return Picture("seeds", "Seeds", "Test AUC: a dot is a seed, the upright line their mean.", figure)
+    caption = "Test AUC: a dot is a seed, the upright line their mean."
+    if begin is not None:
+        caption += f" {POINTER} What is out of view."
+    return Picture("seeds", "Seeds", caption, figure)
+
+
+def _point_left(axis: Axes, row: int, value: float, colour: str) -> None:
+    """The value of a seed that is out of view."""
+    axis.annotate(
+        f"{POINTER} {value:.3f}",
+        (0, row),
+        xycoords=axis.get_yaxis_transform(),
+        xytext=(2, 1),
+        textcoords="offset points",
+        verticalalignment="bottom",
+        fontsize=7.5,
+        color=colour,
+    )
 
 
 def training_curves(entries: Sequence[Entry]) -> Picture | None:
@@ -100,7 +126,10 @@ def training_curves(entries: Sequence[Entry]) -> Picture | None:
         _draw_curves(axis, entries, metric)
         axis.set_title(f"validation {metric}")
     legend(figure, entries)
-    caption = "A line is a seed; dots: the learning rate is cut there. The first epochs may lie out of view."
+    caption = (
+        "A line is a seed; dots: the learning rate is cut there. First epochs, and models far behind, may be "
+        "out of view."
+    )
     return Picture("curves", "Training", caption, figure)
 
 
@@ -119,18 +148,39 @@ def curves_by_dataset(tables: Mapping[str, Sequence[Entry]]) -> Figure:
 
 def _draw_curves(axis: Axes, entries: Sequence[Entry], metric: str) -> None:
     """A line a seed, the first entries on top; dots where the learning rate is cut."""
-    seen: list[float] = []
     for rank, (entry, (colour, _)) in reversed(list(enumerate(zip(entries, styles(entries), strict=True)))):
-        for run in entry.runs:
-            lines = [line for line in run.history if metric in line]
-            if not lines:
-                continue
+        for lines in _histories(entry, metric):
             x, y = _epochs(lines), [line[metric] for line in lines]
-            axis.plot(x, y, color=colour, alpha=0.8, linewidth=1.3 if rank < COLOURED else 0.7)
+            dot = "." if len(x) == 1 else None
+            axis.plot(x, y, color=colour, alpha=0.8, linewidth=1.3 if rank < COLOURED else 0.7, marker=dot)
             cuts = [i for i, line in enumerate(lines) if line.get("lr_cut")]
             axis.plot([x[i] for i in cuts], [y[i] for i in cuts], "o", color=colour, markersize=3)
-            seen += y
-    axis.set(xlabel="epoch", ylim=_window(seen, rising=metric == "AUC"))
+    axis.set(xlabel="epoch", ylim=_window_of(entries, metric))
+    low, high = axis.dataLim.intervalx
+    if low == high:  # one evaluation
+        axis.set_xticks([low])
+    else:
+        axis.locator_params(axis="x", integer=True)
+
+
+def _histories(entry: Entry, metric: str) -> list[list[dict[str, Any]]]:
+    """Of each seed the evaluations that have the metric."""
+    found = [[line for line in run.history if metric in line] for run in entry.runs]
+    return [lines for lines in found if lines]
+
+
+def _window_of(entries: Sequence[Entry], metric: str) -> tuple[float, float]:
+    """Limits that show what each run reaches that is not far behind, and most of the way there."""
+    sign = 1 if metric == "AUC" else -1
+    curves = [[[sign * line[metric] for line in lines] for lines in _histories(e, metric)] for e in entries]
+    ends = [[max(values) for values in seeds] for seeds in curves if seeds]
+    begin = far_behind(ends)
+    near = [seeds for seeds in curves if seeds and (begin is None or max(map(max, seeds)) >= begin)]
+    reached = [end for seeds in ends for end in seeds if begin is None or end >= begin]
+    values = [value for seeds in near for run in seeds for value in run]
+    low, high = min([np.quantile(values, 0.15), *reached]), max(values)
+    margin = 0.08 * (high - low) or 0.001
+    return min(edges := (sign * (low - margin), sign * (high + margin))), max(edges)
 
 
 def cost(entries: Sequence[Entry]) -> Picture | None:
@@ -141,20 +191,43 @@ def cost(entries: Sequence[Entry]) -> Picture | None:
     if len(scored) < 2 or not known:
         return None
     figure = new_figure(WIDTH, 3.6 + 0.2 * legend_rows(scored[:NUMBERED]))
+    begin = far_behind([[entry.spread("test", "AUC").mean] for entry in scored])
     for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
-        points = []
-        for rank, (entry, (colour, marker)) in enumerate(zip(scored, styles(scored), strict=True), start=1):
-            x, spread = entry.mean(name), entry.spread("test", "AUC")
-            if x:
-                look = {"color": colour, "markersize": 5, "linewidth": 1}
-                axis.errorbar(x, spread.mean, spread.sd or 0, fmt=marker, **look)
-                points += [(x, spread.mean, str(rank))] if rank <= NUMBERED else []
+        points = _draw_cost(axis, scored, name, begin)
         log_scale(axis, axes[name])
         axis.margins(x=0.1, y=0.12)
         place_labels(axis, points)
     legend(figure, scored, NUMBERED, numbered=True)
     caption = "Mean over the seeds; bars: standard deviation. The numbers are the ranks by test AUC."
+    if begin is not None:
+        caption += f" Hollow,{BELOW}: the AUC is below the picture."
     return Picture("cost", "AUC against cost", caption, figure)
+
+
+def _draw_cost(
+    axis: Axes, entries: Sequence[Entry], name: str, begin: float | None
+) -> list[tuple[float, float, str]]:
+    """Points and their names; those below `begin` stand at the lower edge."""
+    shown = [
+        (entry.mean(name), entry.spread("test", "AUC"), *style, str(rank) if rank <= NUMBERED else "")
+        for rank, (entry, style) in enumerate(zip(entries, styles(entries), strict=True), start=1)
+        if entry.mean(name)
+    ]
+    near = [spread for _, spread, *_ in shown if begin is None or spread.mean >= begin]
+    top = max((spread.mean + (spread.sd or 0) for spread in near), default=1.0)
+    floor = min((spread.mean - (spread.sd or 0) for spread in near), default=0.0)
+    points = []
+    for x, spread, colour, marker, number in shown:
+        look, y = {"color": colour, "markersize": 5, "linewidth": 1}, spread.mean
+        if spread in near:
+            axis.errorbar(x, y, spread.sd or 0, fmt=marker, **look)
+        else:
+            y, number = floor - 0.15 * (top - floor), number and number + BELOW
+            axis.plot(x, y, marker, markerfacecolor="none", **look)
+        points.append((x, y, number))
+    if len(near) < len(shown):
+        axis.set_ylim(floor - 0.35 * (top - floor), top + 0.08 * (top - floor))  # numbers may be moved down
+    return [point for point in points if point[2]]
 
 
 def effects(entries: Sequence[Entry]) -> Picture | None:
@@ -200,11 +273,3 @@ def calibration(entries: Sequence[Entry]) -> Picture | None:
 def _epochs(lines: Sequence[dict[str, Any]]) -> list[float]:
     """When each evaluation was, in epochs; the last one is taken to end its epoch."""
     return [line["step"] * lines[-1]["epoch"] / lines[-1]["step"] for line in lines]
-
-
-def _window(values: Sequence[float], rising: bool) -> tuple[float, float]:
-    """Limits that leave out the worst of the first epochs, or of overfitting."""
-    low = np.quantile(values, 0.15) if rising else min(values)
-    high = max(values) if rising else np.quantile(values, 0.85)
-    margin = 0.08 * (high - low) or 0.001
-    return low - margin, high + margin

@@ -17,6 +17,7 @@ from fuxictr_qnn.reporting.table import MISSING, Cell, Table, TableRow
 DECIMALS = 5
 SMALL = 0.05  # a logloss below it is shown with one decimal more
 ALWAYS = ("AUC", "logloss")
+BREAKS = ("parameters",)  # who is better, then what it costs and what is published
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ def results_table(title: str, comparison: Comparison, published_data: Collection
     rows = [TableRow([cell(line) for cell in columns.values()], outside=line.entry.recipe) for line in lines]
     record = lines[0].entry.record
     facts = {"dataset_id": record.dataset_id, "data_fingerprint": record.data_fingerprint}
-    return Table(title, list(columns), rows, list(_notes(comparison, lines)), facts)
+    return Table(title, list(columns), rows, list(_notes(comparison, lines)), facts, BREAKS)
 
 
 def _columns(comparison: Comparison) -> dict[str, Callable[[Line], Cell]]:
@@ -109,8 +110,16 @@ def _name(line: Line) -> Cell:
 
 def _seeds(line: Line) -> Cell:
     done, lost = line.entry.seeds, sorted(line.entry.failed)
-    text = ", ".join([*map(str, done), *(f"{seed} failed" for seed in lost)])
+    text = ", ".join([*_ranges(done), *(f"{seed} failed" for seed in lost)])
     return Cell(text, {"seeds": " ".join(map(str, done)), "failed_seeds": " ".join(map(str, lost))})
+
+
+def _ranges(seeds: Sequence[int]) -> Iterator[str]:
+    """1, 2, 3, 7 as 1-3 and 7."""
+    starts = [i for i, seed in enumerate(seeds) if i == 0 or seed != seeds[i - 1] + 1]
+    for start, end in zip(starts, [*starts[1:], len(seeds)], strict=True):
+        first, last = seeds[start], seeds[end - 1]
+        yield str(first) if first == last else f"{first}-{last}" if last > first + 1 else f"{first}, {last}"
 
 
 def _spread(line: Line, split: str, metric: str) -> Cell:
@@ -187,9 +196,16 @@ def _predicted_over_observed(line: Line) -> Cell:
 def _published(line: Line) -> Cell:
     names = ("AUC", "logloss")
     values = [line.figure.values.get(name) if line.figure else None for name in names]
-    text = " / ".join(MISSING if value is None else f"{value:g}" for value in values)
+    text = " / ".join(map(_as_printed, values))
     values = {f"published_{name}": value for name, value in zip(names, values, strict=True)}
     return Cell(text if line.figure else MISSING, values)
+
+
+def _as_printed(value: float | None) -> str:
+    """With four decimals, as papers print it, or the six of a log."""
+    if value is None:
+        return MISSING
+    return f"{value:.4f}" if round(value, 4) == value else f"{value:.6f}"
 
 
 def _source(line: Line) -> Cell:

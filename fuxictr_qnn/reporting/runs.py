@@ -52,7 +52,8 @@ class Run:
     Attributes:
         folder: where it lies.
         record: its metrics.json.
-        experiment: its config.yaml's experiment, with model_params, features, fit and dataset.
+        experiment: its config.yaml's experiment, with model_params, features, fit and dataset; but in
+            model_params, what is not set has its default.
         history: a mapping an evaluation.
     """
 
@@ -73,7 +74,7 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Everything about model, features and training that can differ between two runs on one dataset."""
-        parts = (self.experiment.get(key) or {} for key in ("fit", "features", "model_params"))
+        parts = (self.experiment[key] for key in ("fit", "features", "model_params"))
         return {"model": self.record.model} | {key: value for part in parts for key, value in part.items()}
 
     @property

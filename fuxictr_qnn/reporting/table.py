@@ -1,4 +1,4 @@
-"""A table of results, and what it looks like in Markdown, CSV, LaTeX and HTML."""
+"""A table of results, and what it looks like in Markdown, CSV and HTML; latex.py has the fourth format."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import html
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from fuxictr_qnn.reporting.latex import to_latex
 
 Number = float | int | str | None
 
@@ -37,6 +39,18 @@ class TableRow:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some columns of a table, the rows' names first."""
+
+    headings: Sequence[str]
+    rows: Sequence[TableRow]
+
+    def of(self, columns: Sequence[int]) -> Part:
+        rows = [TableRow([row.cells[i] for i in columns], row.outside) for row in self.rows]
+        return Part([self.headings[i] for i in columns], rows)
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows in the order of their rank, those outside it last.
 
@@ -45,6 +59,7 @@ class Table:
         headings: the first is that of the rows' names.
         notes: sentences below it.
         facts: CSV columns that all rows share.
+        breaks: headings at which a new part begins, where people read it: all columns are too many.
     """
 
     title: str
@@ -52,18 +67,33 @@ class Table:
     rows: Sequence[TableRow]
     notes: Sequence[str] = ()
     facts: Mapping[str, Number] = field(default_factory=dict)
+    breaks: Sequence[str] = ()
+
+    def parts(self) -> list[Part]:
+        """The table in parts, without columns that have nothing to say and parts that have none left."""
+        columns: list[list[int]] = [[]]
+        for i, heading in list(enumerate(self.headings))[1:]:
+            if heading in self.breaks:
+                columns.append([])
+            if any(row.cells[i].text != MISSING for row in self.rows):
+                columns[-1].append(i)
+        whole = Part(self.headings, self.rows)
+        return [whole.of([0, *chosen]) for chosen in columns if chosen] or [whole.of([0])]
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
     """Tables one after another, each with its title and notes."""
-    parts = []
+    texts = []
     for table in tables:
-        rows = [[_bold(cell, "**{}**", _in_markdown) for cell in row.cells] for row in table.rows]
+        parts = "\n\n".join(map(_markdown, table.parts()))
         notes = "".join(f"- {_in_markdown(note)}\n" for note in table.notes)
-        parts.append(
-            f"## {table.title}\n\n{markdown(table.headings, rows)}\n" + (f"\n{notes}" if notes else "")
-        )
-    return "\n".join(parts)
+        texts.append(f"## {table.title}\n\n{parts}\n" + (f"\n{notes}" if notes else ""))
+    return "\n".join(texts)
+
+
+def _markdown(part: Part) -> str:
+    rows = [[_bold(cell, "**{}**", _in_markdown) for cell in row.cells] for row in part.rows]
+    return markdown(part.headings, rows)
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -92,47 +122,29 @@ def csv_of(lines: Sequence[Mapping[str, Number]]) -> str:
     return text.getvalue()
 
 
-def to_latex(tables: Sequence[Table]) -> str:
-    """A table environment each, with booktabs' rules."""
-    return "\n".join(map(_latex, tables))
-
-
-def _latex(table: Table) -> str:
-    lines = [" & ".join(_in_latex(heading) for heading in table.headings) + r" \\", r"\midrule"]
-    for number, row in enumerate(table.rows):
-        if row.outside and number and not table.rows[number - 1].outside:
-            lines.append(r"\midrule")
-        lines.append(" & ".join(_bold(cell, r"\textbf{{{}}}", _in_latex) for cell in row.cells) + r" \\")
-    notes = "".join(f"\\par {_in_latex(note)}\n" for note in table.notes)
-    rows = "\n".join(lines)
-    return (
-        "% needs \\usepackage{booktabs,graphicx}\n"
-        f"\\begin{{table}}\n\\centering\n\\caption{{{_in_latex(table.title)}}}\n"
-        f"\\resizebox{{\\textwidth}}{{!}}{{%\n\\begin{{tabular}}{{l{'r' * (len(table.headings) - 1)}}}\n"
-        f"\\toprule\n{rows}\n\\bottomrule\n\\end{{tabular}}}}\n"
-        f"\\par\\medskip\\raggedright\\footnotesize\n{notes}\\end{{table}}\n"
-    )
-
-
 def to_html(tables: Sequence[Table]) -> str:
     """Fragments of a page: a heading, a table and a list of notes each."""
     return "\n".join(map(_html, tables))
 
 
 def _html(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in table.headings)
+    parts = "\n".join(map(_html_part, table.parts()))
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    return f'<h2>{html.escape(table.title)}</h2>\n{parts}\n<ul class="notes">{notes}</ul>\n'
+
+
+def _html_part(part: Part) -> str:
+    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in part.headings)
     rows = []
-    for row in table.rows:
+    for row in part.rows:
         cells = [_bold(cell, "<b>{}</b>", html.escape) for cell in row.cells]
         fields = f"<th>{cells[0]}</th>" + "".join(f"<td>{cell}</td>" for cell in cells[1:])
         kind = "outside" if row.outside else "ranked"
         rows.append(f'<tr class="{kind}">{fields}</tr>')
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     return (
-        f"<h2>{html.escape(table.title)}</h2>\n"
         f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n'
         + "\n".join(rows)
-        + f'\n</tbody></table></div>\n<ul class="notes">{notes}</ul>\n'
+        + "\n</tbody></table></div>"
     )
 
 
@@ -151,22 +163,3 @@ def _bold(cell: Cell, mark: str, escape: Callable[[str], str]) -> str:
 
 def _in_markdown(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-IN_LATEX = {
-    **{sign: "\\" + sign for sign in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    MISSING: "--",
-    "Δ": r"$\Delta$",
-    "α": r"$\alpha$",
-    "‖": r"$\|$",
-    "<": "$<$",
-    ">": "$>$",
-}
-
-
-def _in_latex(text: str) -> str:
-    return "".join(IN_LATEX.get(sign, sign) for sign in text)

@@ -90,8 +90,8 @@ def test_formats_comparator_and_recipes(runs, no_pictures, capsys):
 
 def test_each_build_of_the_data_has_its_table_and_pictures(runs, monkeypatch):
     monkeypatch.setattr(report, "pictures", lambda entries: [plots.seed_strips(entries)])
-    make_run(runs / "one", "DNN_shop", 1, fingerprint="0" * 16, digest="00000000")
-    make_run(runs / "two", "DNN_shop", 1, fingerprint="1" * 16, digest="00000000")
+    make_run(runs / "one", "DNN_shop", 1, fingerprint="0" * 16)
+    make_run(runs / "two", "DNN_shop", 1, fingerprint="1" * 16)
     assert main(["report", "runs/one", "runs/two", "--to", "out"]) == 0
     text = (runs.parent / "out" / "table.md").read_text()
     assert text.count("## shop (data ") == 2

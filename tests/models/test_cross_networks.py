@@ -71,12 +71,13 @@ def views(w, batch):
 def masked_cross(w, x, name, exponential, training=False):
     out, layer = x, 0
     while f"{name}.cross_layers.{layer}.weight" in w:
-        c = batch_norm(w, f"{name}.norms.{layer}", affine(w, f"{name}.cross_layers.{layer}", out), training)
+        c = out @ w[f"{name}.cross_layers.{layer}.weight"].T
+        c = batch_norm(w, f"{name}.norms.{layer}", c, training)
         inner = c
         if f"{name}.mask_norms.{layer}.weight" in w:
             gain, bias = (w[f"{name}.mask_norms.{layer}.{part}"] for part in ("weight", "bias"))
             inner = layer_norm(c, gain, bias)
-        projected = np.concatenate([c, c * relu(inner)], axis=1)
+        projected = np.concatenate([c, c * relu(inner)], axis=1) + w[f"{name}.biases.{layer}"]
         out = (out if exponential else x) * projected + out
         layer += 1
     return out
@@ -116,6 +117,7 @@ def test_networks_of_one_layer_are_one_network():
     assert not torch.allclose(linear(x), exponential(x))
     for network in (linear, exponential):
         del network.cross_layers[1], network.norms[1], network.mask_norms[1]
+        network.biases = network.biases[:1]
     torch.testing.assert_close(linear(x), exponential(x))
 
 
@@ -125,6 +127,14 @@ def test_a_closed_gate_leaves_the_input():
     for gate in network.gates:
         gate.weight.data.fill_(-40.0)
     torch.testing.assert_close(network(x), x)
+
+
+@pytest.mark.parametrize(("layer_norm", "batch_norm"), [(False, False), (True, False), (True, True)])
+def test_parameters_of_a_masked_cross_network(layer_norm, batch_norm):
+    """A projection to one half, and a bias behind the mask that is no part of it and starts from U(0, 1)."""
+    network = MaskedCrossNet(200, 3, layer_norm=layer_norm, batch_norm=batch_norm)
+    assert trainable(network) == 3 * (200 * 100 + 200 * (1 + layer_norm + batch_norm))
+    assert all(0 < bias.mean() - 0.4 < 0.2 and 0 <= bias.min() and bias.max() < 1 for bias in network.biases)
 
 
 def test_dropout_is_between_the_layers():

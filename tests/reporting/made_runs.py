@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ import numpy as np
 import polars as pl
 import yaml
 
+from fuxictr_qnn.data.fingerprint import FACTS
 from fuxictr_qnn.reporting.entries import Entry, entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.metrics import auc, logloss
 
 ROWS = 400
@@ -37,16 +38,26 @@ def make_run(
     model: str = "DNN",
     dataset_id: str = "shop",
     fingerprint: str = "f" * 16,
-    digest: str | None = None,
     valid: float | None = None,
     params: dict[str, Any] | None = None,
+    dataset: dict[str, Any] | None = None,
     groups: bool = False,
     metrics: dict[str, Any] | None = None,
 ) -> Path:
-    """One complete run; `metrics` overrides what metrics.json says. Returns its folder."""
+    """One complete run; `metrics` overrides what metrics.json says, `dataset` adds to its config.
+
+    Returns its folder.
+    """
     params = {"embedding_dim": 4, "num_layers": 1, **(params or {})}
-    digest = digest or hashlib.sha256(json.dumps([model, params], sort_keys=True).encode()).hexdigest()[:8]
-    folder = root / f"{expid}-{digest}" / f"seed{seed}"
+    experiment = Experiment(
+        expid=expid,
+        model=model,
+        model_params=params,
+        features={"embedding_dim": params["embedding_dim"]},
+        fit={"learning_rate": 0.001, "batch_size": 64},
+        dataset={"dataset_id": dataset_id, **(dataset or {})},
+    )
+    folder = root / f"{expid}-{experiment.digest}" / f"seed{seed}"
     folder.mkdir(parents=True)
     labels, predictions, users = scores_of(skill, seed)
     columns = {"y_pred": predictions, "y_true": labels} | ({"group": users} if groups else {})
@@ -68,17 +79,10 @@ def make_run(
         "peak_memory_mb": 99.5,
         "device": "cpu (1 threads)",
         "data_fingerprint": fingerprint,
-        "config_digest": digest,
+        "config_digest": experiment.digest,
     }
     config = {
-        "experiment": {
-            "expid": expid,
-            "model": model,
-            "model_params": params,
-            "features": {"embedding_dim": params["embedding_dim"]},
-            "fit": {"learning_rate": 0.001, "batch_size": 64},
-            "dataset": {"dataset_id": dataset_id},
-        },
+        "experiment": experiment.model_dump(mode="json", exclude={"dataset": FACTS}),
         "seed": seed,
         "data_fingerprint": fingerprint,
     }

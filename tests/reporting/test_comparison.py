@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
@@ -121,13 +122,22 @@ class TestTooLittle:
         assert found.entries[0].label == "PNN_shop" and found.best == {"QNNalpha_shop"}
         assert found.notes == ["Outside the tests, which need 3 seeds: PNN_shop"]
 
-    def test_without_scores_there_is_a_note_and_nothing_is_better(self, tmp_path):
+    def test_without_scores_there_is_a_note_and_nothing_is_decided(self, tmp_path):
         entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6})
         (entries[0].runs[1].folder / "test_scores.parquet").unlink()
         found = compare_entries(entries)
         (gap,) = found.differences.values()
-        assert gap.rows is None and gap.verdict == "tie" and found.clusters is None
-        assert "has no test_scores.parquet" in found.notes[0]
+        assert gap.rows is None and gap.verdict == "undecided" and found.clusters is None
+        assert "has no test_scores.parquet" in found.notes[0] and found.best == frozenset()
+
+    def test_other_test_labels_are_not_compared_row_by_row(self, tmp_path):
+        entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6})
+        file = entries[1].runs[2].folder / "test_scores.parquet"
+        table = pl.read_parquet(file)
+        table.with_columns(y_true=1 - pl.col("y_true")).write_parquet(file)
+        found = compare_entries(entries)
+        assert f"the test labels of '{file.parent}' are others" in found.notes[0]
+        assert {gap.verdict for gap in found.differences.values()} == {"undecided"}
 
 
 def test_an_unknown_comparator(entries):

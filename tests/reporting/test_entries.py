@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import entries_by_data
@@ -47,11 +48,30 @@ def test_where_no_value_is_usual_each_is_named(tmp_path):
     assert {entry.label for entry in entries} == {"A_shop (activation=null)", "A_shop (activation=relu)"}
 
 
-def test_configs_that_differ_in_nothing_shown_go_by_their_hash(tmp_path):
-    make_run(tmp_path, "A_shop", 1, digest="11111111")
-    make_run(tmp_path, "A_shop", 1, digest="22222222")
+def test_a_setting_that_is_left_to_the_model_goes_without_saying(tmp_path):
+    make_run(tmp_path, "A_shop", 1)
+    make_run(tmp_path, "A_shop", 1, params={"num_heads": 2})
     ((_, entries),) = tables(tmp_path).items()
-    assert {entry.label for entry in entries} == {"A_shop [11111111]", "A_shop [22222222]"}
+    assert {entry.label for entry in entries} == {"A_shop", "A_shop (num_heads=2)"}
+
+
+def test_a_key_that_came_later_is_at_its_default_in_older_runs(tmp_path):
+    """Not what tells the configs apart: the rest of the config says that they are one."""
+    old, new = (make_run(tmp_path / name, "A_shop", 1, fingerprint=name * 16) for name in "01")
+    config = yaml.safe_load((old / "config.yaml").read_text())
+    assert config["experiment"]["fit"].pop("compile") is False
+    (old / "config.yaml").write_text(yaml.safe_dump(config))
+    first, second = find_runs([tmp_path]).runs
+    assert first.settings == second.settings and first.settings["compile"] is False
+
+
+def test_configs_that_differ_in_nothing_shown_go_by_their_hash(tmp_path):
+    """Settings of the data are not shown."""
+    folders = [make_run(tmp_path, "A_shop", 1, dataset={"min_categr_count": count}) for count in (1, 2)]
+    ((_, entries),) = tables(tmp_path).items()
+    hashes = [folder.parent.name.removeprefix("A_shop-") for folder in folders]
+    assert {entry.label for entry in entries} == {f"A_shop [{name}]" for name in hashes}
+    assert len(set(hashes)) == 2
 
 
 def test_recipes_and_failed_seeds(tmp_path):

@@ -78,6 +78,20 @@ class TestLeftOut:
         (folder / "metrics.json").unlink()
         assert "is incomplete (no metrics.json)" in only_complaint(folder)
 
+    @pytest.mark.parametrize("state, said", [("pruned", "was stopped early"), ("failed", "failed")])
+    def test_a_trial_that_ended_for_good(self, folder, state, said):
+        (folder / "metrics.json").unlink()
+        (folder / "trial.json").write_text(
+            json.dumps({"values": {}, "state": state, "reason": "its AUC fell"})
+        )
+        sentence = only_complaint(folder)
+        assert f"the trial {said}: its AUC fell" in sentence and "--resume" not in sentence
+
+    def test_a_trial_that_was_begun(self, folder):
+        (folder / "metrics.json").unlink()
+        (folder / "trial.json").write_text('{"values": {}}')
+        assert "is incomplete (no metrics.json)" in only_complaint(folder)
+
     @pytest.mark.parametrize("name", ["config.yaml", "history.jsonl"])
     def test_a_file_is_missing(self, folder, name):
         (folder / name).unlink()
@@ -92,7 +106,11 @@ class TestLeftOut:
             ("config.yaml", "experiment: !!python/name:os.system", "config.yaml cannot be read"),
             ("config.yaml", "[", "config.yaml cannot be read"),
             ("config.yaml", "[]", "config.yaml cannot be read"),
-            ("config.yaml", "experiment: {fit: {}}", "config.yaml is not as a run writes it"),
+            (
+                "config.yaml",
+                "experiment: {fit: {}}",
+                "(dataset, expid, features, model, model_params missing",
+            ),
             ("history.jsonl", '{"epoch": 1', "history.jsonl cannot be read"),
             ("test_scores.parquet", "PAR1", "test_scores.parquet cannot be read"),
         ],
@@ -124,6 +142,36 @@ class TestLeftOut:
         edit(folder / "metrics.json", lambda m: m.update({key: value}))
         assert f"{key} is {value} in metrics.json" in only_complaint(folder)
 
+    @pytest.mark.parametrize(
+        "part, key, value",
+        [
+            ("fit", "learning_rate", 0.01),
+            ("fit", "epochs", 7),
+            ("model_params", "num_layers", 2),
+            ("features", "embedding_dim", 8),
+            ("dataset", "min_categr_count", 2),
+        ],
+    )
+    def test_a_setting_by_hand(self, folder, part, key, value):
+        """Only the hash tells: the setting stands in no other file."""
+        edit(folder / "config.yaml", lambda c: c["experiment"][part].update({key: value}))
+        sentence = only_complaint(folder)
+        made_with = folder.parent.name.removeprefix("LR_shop-")
+        assert f", the run {made_with}; either it was edited by hand" in sentence
+
+    def test_what_decides_nothing_may_be_edited(self, folder):
+        edit(folder / "config.yaml", lambda c: c["experiment"]["dataset"].update(train_data="elsewhere.csv"))
+        edit(folder / "config.yaml", lambda c: c["experiment"]["fit"].update(streaming=True))
+        assert len(find_runs([folder.parents[1]]).runs) == 2
+
+    @pytest.mark.parametrize(
+        "part, key, value, named",
+        [("fit", "epochs", "many", "fit.epochs"), ("dataset", "options", {}, "dataset.options")],
+    )
+    def test_settings_that_this_version_does_not_know(self, folder, part, key, value, named):
+        edit(folder / "config.yaml", lambda c: c["experiment"][part].update({key: value}))
+        assert f"({named} missing, unknown or of another kind)" in only_complaint(folder)
+
     def test_a_seed_that_was_renamed(self, folder):
         other = folder.with_name("seed9")
         folder.rename(other)
@@ -145,6 +193,12 @@ def test_groups_come_with_the_scores(tmp_path):
     make_run(tmp_path, "LR_shop", 1, groups=True)
     (run,) = find_runs([tmp_path]).runs
     assert len(np.unique(run.scores().groups)) == 40
+
+
+def test_a_link_that_leads_back_is_not_followed_for_ever(folder):
+    for name in ("round", "again"):
+        (folder.parents[1] / name).symlink_to(folder.parents[1], target_is_directory=True)
+    assert len(find_runs([folder.parents[1]]).runs) == 2
 
 
 def test_requests_that_find_nothing(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ pytest.importorskip("matplotlib")
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting import plots
 from fuxictr_qnn.reporting.comparison import compare_entries
-from fuxictr_qnn.reporting.drawing import COLOURED
+from fuxictr_qnn.reporting.drawing import COLOURED, far_behind
 from fuxictr_qnn.reporting.effects import one_key_apart
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
@@ -75,6 +76,22 @@ def test_cost_has_a_panel_for_what_was_measured(drawn, entries):
     assert len(parameters.containers) == len(entries) and len(latency.containers) == 1
 
 
+def test_runs_of_one_evaluation_are_dots_in_view(tmp_path):
+    for seed, value in enumerate((0.7, 0.75, 0.76, 0.77), start=1):
+        folder = make_run(tmp_path, "DNN_shop", seed)
+        line = json.loads((folder / "history.jsonl").read_text().splitlines()[0]) | {
+            "AUC": value,
+            "best": True,
+        }
+        (folder / "history.jsonl").write_text(json.dumps(line) + "\n")
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    (curves,) = [picture for picture in pictures(entries) if picture.name == "curves"]
+    axis = curves.figure.axes[0]
+    dots = [line for line in axis.lines if len(line.get_xdata()) == 1 and line.get_marker() == "."]
+    low, high = axis.get_ylim()
+    assert sorted(line.get_ydata()[0] for line in dots) == [0.7, 0.75, 0.76, 0.77] and low < 0.7 < 0.77 < high
+
+
 def test_without_latency_there_is_one_panel(entries):
     (cost,) = [p for p in pictures([e for e in entries if e.record.model == "QNN"]) if p.name == "cost"]
     assert [axis.get_xlabel() for axis in cost.figure.axes] == ["parameters"]
@@ -93,6 +110,63 @@ def test_the_effect_of_a_setting_is_seen_among_models_that_are_else_equal(drawn,
         means = {entry.settings["num_row"]: entry.spread("test", "AUC").mean for entry in group}
         assert dict(zip(*container.lines[0].get_data(), strict=True)) == pytest.approx(means)
     assert {tick.get_text() for tick in activation.get_xticklabels()} == {"relu", "null"}
+
+
+@pytest.mark.parametrize(
+    "values, begin",
+    [
+        ([[0.80], [0.79], [0.785], [0.60]], 0.785),
+        ([[0.80, 0.81], [0.79, 0.78], [0.785], [0.60]], 0.78),  # the worst seed of what is in view
+        ([[0.80], [0.79], [0.785], [0.77]], None),  # not far
+        ([[0.80], [0.60]], None),  # who is to say which one is odd?
+        ([[0.80, 0.5], [0.79], [0.785], [0.4]], None),  # a broken seed of the best model is in view anyway
+        ([[0.80]], None),
+    ],
+)
+def test_where_an_axis_begins(values, begin):
+    assert far_behind(values) == begin
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """Three models close together, and one that would flatten them."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2):
+        for skill, name in ((1.0, "A"), (0.99, "B"), (0.98, "C"), (0.0, "LR")):
+            make_run(root, f"{name}_shop", seed, skill)
+    ((_, found),) = entries_by_data(find_runs([root]).runs).items()
+    entries = compare_entries(found).entries
+    assert [entry.label[0] for entry in entries] == list("ABCL")
+    return entries, {picture.name: picture for picture in pictures(entries)}
+
+
+class TestFarBehind:
+    def test_seeds(self, apart):
+        entries, found = apart
+        (axis,) = found["seeds"].figure.axes
+        low = min(entries[2].values("test", "AUC"))
+        lost = min(entries[3].values("test", "AUC"))
+        assert lost < axis.get_xlim()[0] < low and [text.get_text()[2:] for text in axis.texts] == [
+            f"{lost:.3f}"
+        ]
+        assert "out of view" in found["seeds"].caption
+
+    def test_cost(self, apart):
+        entries, found = apart
+        (axis,) = found["cost"].figure.axes
+        bottom, low = axis.get_ylim()[0], entries[2].spread("test", "AUC").mean
+        (hollow,) = [line for line in axis.lines if line.get_markerfacecolor() == "none"]
+        assert entries[3].spread("test", "AUC").mean < bottom < hollow.get_ydata()[0] < low
+        assert len(axis.containers) == 3 and "Hollow" in found["cost"].caption
+
+    def test_curves(self, apart):
+        entries, found = apart
+        bottom, top = found["curves"].figure.axes[0].get_ylim()
+        lines = {
+            name: [x["AUC"] for x in entry.runs[0].history]
+            for name, entry in zip("ABCL", entries, strict=True)
+        }
+        assert max(lines["L"]) < bottom and all(bottom < max(lines[name]) < top for name in "ABC")
 
 
 def test_nothing_to_show(tmp_path):

@@ -11,7 +11,7 @@ from fuxictr_qnn.reporting.comparison import compare_entries
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.results import results_table
-from fuxictr_qnn.reporting.table import FORMATS, Cell, Table, TableRow, to_csv, to_html, to_latex, to_markdown
+from fuxictr_qnn.reporting.table import FORMATS, Cell, Table, TableRow, to_csv, to_html, to_markdown
 from tests.reporting.made_runs import make_entries, make_run
 
 
@@ -128,6 +128,38 @@ def test_a_reproduced_figure(tmp_path):
     assert verdicts == ["reproduced", "data differ"]
 
 
+def test_seeds_in_a_row_are_shown_as_a_range(tmp_path):
+    for seed in (1, 2, 3, 5, 6, 9):
+        make_run(tmp_path, "DNN_shop", seed)
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    cell = column(results_table("shop", compare_entries(entries)), "seeds")["DNN_shop"]
+    assert (cell.text, cell.values["seeds"]) == ("1-3, 5, 6, 9", "1 2 3 5 6 9")
+
+
+def test_people_read_it_in_two_parts_without_empty_columns(table):
+    first, second = table.parts()
+    assert first.headings[0] == second.headings[0] == "model" and second.headings[1] == "parameters"
+    left_out = {"published AUC / logloss", "source", "verdict"}
+    assert [*first.headings, *second.headings[1:]] == [h for h in table.headings if h not in left_out]
+    assert [row.outside for row in second.rows] == [row.outside for row in table.rows]
+    assert second.rows[0].cells[1] is column(table, "parameters")["QNNalpha_shop"]
+
+
+@pytest.mark.parametrize(
+    "dataset_id, model, text",
+    [
+        ("ml_1m_x1", "DNN", "0.9030 / 0.3100"),  # all digits, as printed
+        ("ipinyou_x1_parity", "FinalNet", "0.7813 / 0.005540"),
+        ("criteo_x4", "LR", "0.7934 / –"),
+        ("kkbox_x1", "ECN", "0.854016 / –"),
+    ],
+)
+def test_published_figures_have_their_digits(tmp_path, dataset_id, model, text):
+    make_run(tmp_path, "X", 1, model=model, dataset_id=dataset_id)
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    assert column(results_table("x", compare_entries(entries)), "published")["X"].text == text
+
+
 class TestFormats:
     HARD = Table(
         "a_b & c",
@@ -162,12 +194,6 @@ class TestFormats:
             < float(rows[0]["difference"])
             < float(rows[0]["difference_high"])
         )
-
-    def test_latex(self):
-        text = to_latex([self.HARD])
-        assert r"\caption{a\_b \& c}" in text and r"\textbf{0.5 $\pm$ 0.1 \%}" in text
-        assert "x|y $<$b$>$ &" in text and "\\midrule\n\\textbf{a\\_b \\#1} & -- \\\\" in text
-        assert text.count(r"\begin{tabular}{lr}") == text.count(r"\end{tabular}") == 1
 
     def test_html(self):
         text = to_html([self.HARD])

@@ -97,23 +97,25 @@ class TestDetectableDifference:
         "difference, seeds, power", [(0.5, 64, 0.8015), (1.0, 17, 0.8070), (0.8, 26, 0.8075)]
     )
     def test_powers_that_are_tabled(self, difference, seeds, power):
-        """Two-sided t-tests of two groups at 0.05: as Cohen (1988) and G*Power print them."""
-        assert power_of(difference, 1.0, seeds) == pytest.approx(power, abs=5e-4)
+        """Of Student's test, in Cohen (1988) and G*Power: with many seeds Welch's is close, and below."""
+        assert power - 2e-3 < power_of(difference, 1.0, seeds) < power + 1e-4
 
     @pytest.mark.parametrize("seeds", [2, 3, 5, 20])
     @pytest.mark.parametrize("tests", [1, 8])
-    def test_power_is_that_of_the_noncentral_t_distribution(self, seeds, tests):
-        degrees, critical = 2 * seeds - 2, stats.t.isf(0.025 / tests, 2 * seeds - 2)
-        for shift in (0.0, 1.0, 3.0):
-            tails = stats.nct.sf(critical, degrees, shift) + stats.nct.cdf(-critical, degrees, shift)
-            found = power_of(shift * math.sqrt(2 / seeds), 1.0, seeds, tests=tests)
-            assert found == pytest.approx(tails, abs=1e-6)
+    def test_power_is_how_often_welchs_test_rejects(self, seeds, tests):
+        rng = np.random.default_rng(seeds)
+        a, b = rng.normal(size=(2, 60_000, seeds))
+        for difference in (0.0, 1.5, 4.0):
+            found = stats.ttest_ind(a + difference, b, axis=1, equal_var=False).pvalue < 0.05 / tests
+            assert power_of(difference, 1.0, seeds, tests=tests) == pytest.approx(found.mean(), abs=0.008)
 
-    def test_it_is_found_with_the_power_promised(self):
-        difference, rng = detectable_difference(0.002, 3), np.random.default_rng(0)
-        a = rng.normal(difference, 0.002, size=(40_000, 3))
-        b = rng.normal(0.0, 0.002, size=(40_000, 3))
-        found = stats.ttest_ind(a, b, axis=1).pvalue < 0.05
+    @pytest.mark.parametrize("seeds, tests", [(3, 1), (3, 7), (5, 7)])
+    def test_it_is_found_with_the_power_promised(self, seeds, tests):
+        difference = detectable_difference(0.002, seeds, tests=tests)
+        rng = np.random.default_rng(0)
+        a = rng.normal(difference, 0.002, size=(40_000, seeds))
+        b = rng.normal(0.0, 0.002, size=(40_000, seeds))
+        found = stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue < 0.05 / tests
         assert found.mean() == pytest.approx(0.8, abs=0.01)
 
     @settings(max_examples=30, deadline=None)

@@ -23,6 +23,25 @@ class RunError(FuxictrError):
     exit_code = 1
 
 
+class CutShort(RunError):
+    """A run ended where it can go on (a full disk).
+
+    Args:
+        what: a sentence without the remedy, which differs between commands.
+    """
+
+    def __init__(self, what: str):
+        self.what = what
+        super().__init__(f"{what}; --resume goes on")
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.what,)
+
+
+class Busy(CutShort):
+    """Another process is at the run."""
+
+
 class RequestError(FuxictrError):
     """The request or its input is wrong. Holds every problem found, not only the first.
 

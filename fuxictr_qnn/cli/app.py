@@ -15,6 +15,7 @@ from fuxictr_qnn.errors import FuxictrError
 COMMANDS = {
     "run": "fuxictr_qnn.cli.run",
     "tune": "fuxictr_qnn.cli.tune",
+    "compare": "fuxictr_qnn.cli.compare",
     "report": "fuxictr_qnn.cli.report",
     "list": "fuxictr_qnn.cli.list",
     "data": "fuxictr_qnn.cli.data",
@@ -68,7 +69,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _interrupted() -> int:
-    said = "interrupted; an unfinished run goes on with --resume, a sweep or a download with the same command"
+    said = (
+        "interrupted; an unfinished run goes on with --resume, a sweep, a comparison or a download with the "
+        "same command"
+    )
     print(f"fuxictr: {said}", file=sys.stderr)
     return 130
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.errors import RequestError, do_all
 from fuxictr_qnn.files import is_writable
 
 DATA_ROOT = Path("data")
@@ -66,13 +68,30 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--zoo", type=Path, metavar="DIR", help="a FuxiCTR checkout whose models come first")
 
 
+def add_set_option(parser: argparse.ArgumentParser, of: str = "") -> None:
+    """--set; `of` says for what, where that is not plain."""
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"override a config key{of}; VALUE is YAML, a dotted KEY goes into a mapping",
+    )
+
+
 def as_typed(args: argparse.Namespace, *words: str) -> str:
     """A command for the user to go on with, with the --config and --data-root of this one."""
     if args.config:
         words += "--config", str(args.config)
-    if args.data_root != DATA_ROOT:
-        words += "--data-root", str(args.data_root)
-    return shlex.join(("fuxictr", *words))
+    return shlex.join(("fuxictr", *words, *same_places(args)))
+
+
+def same_places(args: argparse.Namespace) -> list[str]:
+    """The options of this command by which another one finds the same data and models."""
+    found = {"--data-root": args.data_root if args.data_root != DATA_ROOT else None}
+    found |= {"--build-dir": getattr(args, "build_dir", None), "--zoo": getattr(args, "zoo", None)}
+    return [word for option, place in found.items() if place for word in (option, str(place))]
 
 
 def check_gpu(gpu: int | None) -> None:
@@ -83,6 +102,33 @@ def check_gpu(gpu: int | None) -> None:
         from fuxictr_qnn.training.device import choose_gpu
 
         choose_gpu(gpu)
+
+
+def add_gpus_option(parser: argparse.ArgumentParser) -> None:
+    """--gpu, for workers that share several."""
+    parser.add_argument(
+        "--gpu",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="the workers share these GPUs; -1: the CPU (default: all GPUs there are)",
+    )
+
+
+def check_gpus(gpus: Sequence[int] | None) -> None:
+    """RequestError for a GPU of `add_gpus_option` that is not there, or the CPU among GPUs."""
+    do_all(partial(check_gpu, gpu) for gpu in gpus or ())
+    if gpus and -1 in gpus and len(gpus) > 1:
+        raise RequestError("--gpu: -1 is the CPU; name it alone, or GPUs")
+
+
+def gpus_of(given: Sequence[int] | None) -> list[int]:
+    """Those that the workers share: as given, else all, else the CPU (-1)."""
+    if given:
+        return list(given)
+    import torch
+
+    return list(range(torch.cuda.device_count())) or [-1]
 
 
 def add_distributed_options(parser: argparse.ArgumentParser) -> None:

@@ -36,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="what is written (default: ./report)",
     )
-    parser.add_argument(
-        "--format",
-        nargs="+",
-        choices=list(FORMATS),
-        default=list(FORMATS),
-        help="of the table (default: all)",
-    )
+    add_format_option(parser)
     parser.add_argument(
         "--comparator",
         metavar="EXPID",
@@ -60,6 +54,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tensorboard", action="store_true", help="also the training curves as TensorBoard event files"
     )
     add_data_options(parser)
+
+
+def add_format_option(parser: argparse.ArgumentParser) -> None:
+    """--format."""
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=list(FORMATS),
+        default=list(FORMATS),
+        help="of the table (default: all)",
+    )
 
 
 def main(args: argparse.Namespace) -> int:

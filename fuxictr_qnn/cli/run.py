@@ -12,6 +12,7 @@ from fuxictr_qnn.cli.options import (
     add_config_options,
     add_data_options,
     add_distributed_options,
+    add_set_option,
     check_gpu,
     check_ray,
     check_writable,
@@ -35,14 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seed", nargs="+", action="extend", type=int, metavar="S", help="run each seed")
     seeds.add_argument("--seeds", type=int, metavar="K", help="the config's seed and the K-1 after it")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a config key; VALUE is YAML, a dotted KEY goes into a mapping",
-    )
+    add_set_option(parser)
     parser.add_argument("--gpu", type=int, metavar="N", help="-1: the CPU (default: a GPU if there is one)")
     parser.add_argument("--amp", choices=["bf16"], help="mixed precision")
     add_data_options(parser)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ def watching(console: Console, sweep: Sweep, workers: int) -> Iterator[Watch]:
     """What to call after every event of the sweep."""
     progress = _Progress(sweep, workers)
     if not console.is_terminal:
+        console.print(_plan(sweep), soft_wrap=True)
         yield lambda sweep, row, event: _say(console, progress, row, event)
         return
     with Live(console=console, get_renderable=lambda: _live(sweep, progress), refresh_per_second=2) as live:
@@ -37,6 +39,7 @@ def watching(console: Console, sweep: Sweep, workers: int) -> Iterator[Watch]:
             live.refresh()
 
         yield refresh
+        live.transient = True  # the final table follows; after an interruption this one stays
 
 
 class _Progress:
@@ -49,7 +52,7 @@ class _Progress:
     def note(self, row: Row, event: Event) -> None:
         from fuxictr_qnn.jobs import Ended
 
-        if isinstance(event, Ended):
+        if isinstance(event, Ended) and event.outcome.state != "failed":
             self.seconds.append(event.outcome.seconds)
 
     def headline(self) -> str:
@@ -95,9 +98,11 @@ def _cells(sweep: Sweep, row: Row) -> list[str]:
     from fuxictr_qnn.tuning.space import value_text
 
     standing, metrics = row.standing, row.standing.metrics or {}
-    state = "running" if row.is_running else STATES.get(standing.state, standing.state)
+    began = row.began  # once: the row goes on while another thread draws it
+    running = began is not None
+    state = "running" if running else STATES.get(standing.state, standing.state)
     epoch = metrics.get("best_epoch", row.record.get("epoch", ""))
-    seconds = sum(metrics["seconds"].values()) if metrics else row.is_running and time.monotonic() - row.began
+    seconds = sum(metrics["seconds"].values()) if metrics else running and time.monotonic() - began
     return [
         row.trial.digest,
         *(value_text(row.trial.values[key]) for key in sweep.space.axes),
@@ -126,16 +131,24 @@ def _say(console: Console, progress: _Progress, row: Row, event: Event) -> None:
 
 def plan_table(sweep: Sweep) -> Group:
     """Every trial that is known and how it stands, for --dry-run."""
-    rows, unknown = sweep.all_rows, max(0, sweep.search.count - len(sweep.rows))
+    return Group(_trials(sweep, sweep.all_rows), Text(_plan(sweep)))
+
+
+def _plan(sweep: Sweep) -> str:
+    unknown = max(0, sweep.search.count - len(sweep.rows))
     later = f", {unknown} more as the search proposes them" if unknown else ""
-    line = f"{len(rows)} trials{later}; {sweep.to_do} to do, in {sweep.store.folder}"
-    return Group(_trials(sweep, rows), Text(line))
+    return f"{len(sweep.all_rows)} trials{later}; {sweep.to_do} to do, in {sweep.store.folder}"
 
 
-def final_table(console: Console, sweep: Sweep) -> None:
-    """The table of results, and where everything is."""
-    from fuxictr_qnn.tuning.plots import can_draw
-    from fuxictr_qnn.tuning.results import results
+def final_table(console: Console, sweep: Sweep, places: Sequence[str]) -> None:
+    """The table of results, and where everything is.
+
+    Args:
+        places: options by which the next command finds what this one found.
+    """
+    from fuxictr_qnn.reporting.plots import has_matplotlib
+    from fuxictr_qnn.reporting.report import NO_PLOTS
+    from fuxictr_qnn.tuning.results import final_seeds, results
 
     headings, rows = results(sweep).for_people()
     table, folder = plain_table(headings), sweep.store.folder
@@ -146,9 +159,11 @@ def final_table(console: Console, sweep: Sweep) -> None:
     lines = [f"wrote {folder}/results.csv, results.md{plots}"]
     if sweep.others:
         lines.append(f"{sweep.others} trials there are of another space or on other data, and not counted")
-    if not can_draw():
-        lines.append("no plots: pip install 'fuxictr-qnn[plot]'")
+    if not has_matplotlib():
+        lines.append(NO_PLOTS)
     if sweep.best is not None:
-        lines.append(f"next: fuxictr run --config {folder}/best.yaml --seeds 3")
+        words = ["fuxictr", "run", "--config", f"{folder}/best.yaml"]
+        words += ["--seed", *map(str, final_seeds(sweep.best.trial)), *places]
+        lines.append(f"next: {shlex.join(words)}")
     for line in lines:
         console.print(line, soft_wrap=True)

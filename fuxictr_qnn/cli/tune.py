@@ -7,11 +7,20 @@ from functools import partial
 from pathlib import Path
 
 from fuxictr_qnn.cli.log import log_to_stdout
-from fuxictr_qnn.cli.options import add_data_options, check_gpu, check_ray, check_writable
+from fuxictr_qnn.cli.options import (
+    add_data_options,
+    add_gpus_option,
+    add_set_option,
+    check_gpus,
+    check_ray,
+    check_writable,
+    gpus_of,
+    same_places,
+)
 from fuxictr_qnn.cli.sweep_view import final_table, plan_table, watching
 from fuxictr_qnn.cli.tables import plain_console
 from fuxictr_qnn.errors import RequestError, RunError, do_all
-from fuxictr_qnn.jobs.threads import share_of_cores
+from fuxictr_qnn.jobs.threads import TOO_FEW_WORKERS, share_of_cores
 from fuxictr_qnn.tuning.pruning import RULES
 from fuxictr_qnn.tuning.search import SEARCHES
 from fuxictr_qnn.tuning.tuner_file import Tuner, find_tuner, read_tuner
@@ -44,22 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=int, default=3, metavar="K", help="keep the weights of the best K trials (default: 3)"
     )
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a config key for all trials; VALUE is YAML",
-    )
+    add_set_option(parser, " for all trials")
     parser.add_argument("--zoo", type=Path, metavar="DIR", help="a FuxiCTR checkout whose models come first")
-    parser.add_argument(
-        "--gpu",
-        nargs="+",
-        type=int,
-        metavar="N",
-        help="the workers share these GPUs; -1: the CPU (default: all GPUs there are)",
-    )
+    add_gpus_option(parser)
     add_data_options(parser)
     parser.add_argument(
         "--out",
@@ -115,11 +111,12 @@ def main(args: argparse.Namespace) -> int:
     with log_to_stdout(), open_sweep(space, folder, data, options) as sweep:
         with watching(console, sweep, args.workers) as watch:
             do_sweep(sweep, partial(_pool, args, threads), watch)
-        final_table(console, sweep)
+        final_table(console, sweep, same_places(args))
     failed = sweep.count("failed")
     if failed:
         raise RunError(
-            f"{failed} of {len(sweep.rows)} trials failed: the table says why; --retry-failed does them again"
+            f"{failed} of {len(sweep.all_rows)} trials failed: the table says why; "
+            "--retry-failed does them again"
         )
     return 0
 
@@ -128,34 +125,30 @@ def _check(args: argparse.Namespace) -> tuple[int, Tuner]:
     """What can be said without torch; returns the threads of a worker and what the tuner file holds."""
     found: list = []
     checks = [
-        lambda: found.append(share_of_cores(args.workers) if args.backend == "local" else 1),
+        lambda: found.append(_threads(args)),
         lambda: found.append(read_tuner(find_tuner(args.config), args.set)),
         lambda: check_writable(args.out, "--out"),
-        *(partial(check_gpu, gpu) for gpu in args.gpu or ()),
+        lambda: check_gpus(args.gpu),
         lambda: check_ray("--backend ray") if args.backend == "ray" else None,
-        lambda: _check_mixed(args.gpu or ()),
     ]
     do_all(checks)
     return tuple(found)
 
 
-def _check_mixed(gpus: list[int]) -> None:
-    if -1 in gpus and len(gpus) > 1:
-        raise RequestError("--gpu: -1 is the CPU; name it alone, or GPUs")
+def _threads(args: argparse.Namespace) -> int:
+    """Of a worker on this machine; a cluster knows its own cores."""
+    if args.backend == "local":
+        return share_of_cores(args.workers)
+    if args.workers < 1:
+        raise RequestError(TOO_FEW_WORKERS.format(args.workers))
+    return 1
 
 
 def _pool(args: argparse.Namespace, threads: int):
-    gpus = args.gpu or _all_gpus()
     if args.backend == "ray":
         from fuxictr_qnn.jobs.ray import RayPool
 
-        return RayPool(args.workers, use_gpu=gpus != [-1])
+        return RayPool(args.workers, use_gpu=args.gpu != [-1])
     from fuxictr_qnn.jobs.local import LocalPool
 
-    return LocalPool(args.workers, threads, gpus)
-
-
-def _all_gpus() -> list[int]:
-    import torch
-
-    return list(range(torch.cuda.device_count())) or [-1]
+    return LocalPool(args.workers, threads, gpus_of(args.gpu))

@@ -12,6 +12,22 @@ from fuxictr_qnn.errors import RequestError
 
 OWN_PAPERS = ("QNNalpha", "QIN")  # the models that this package is about
 
+# What datasets are called in expids, <Model>_<short name>; a dataset that is not here goes by its own name.
+SHORT_NAMES = {
+    "avazu_x4": "avazu",
+    "criteo_x4": "criteo",
+    "frappe_x1": "frappe",
+    "ipinyou_x1": "ipinyou",
+    "kkbox_x1": "kkbox",
+    "microlens_1m_x1": "microlens",
+    "ml1m_next": "ml1mnext",
+    "ml_100k": "ml100k",
+    "ml_1m_x1": "ml1m",
+    "movielenslatest_x1": "movielenslatest",
+    "planted_interest": "planted",
+    "tenrec_x1": "tenrec",
+}
+
 
 class ListedExpid(NamedTuple):
     """One experiment by name."""
@@ -56,6 +72,11 @@ def list_expids(config: Path | None = None, pattern: str = "*") -> list[ListedEx
         for name, entry in sorted(read_expids(config).items())
         if fnmatch.fnmatchcase(name.lower(), pattern.lower())
     ]
+
+
+def expid_of(model: str, dataset_id: str) -> str:
+    """The name of a model's config on a dataset."""
+    return f"{model}_{SHORT_NAMES.get(dataset_id, dataset_id)}"
 
 
 def expid_for(dataset_id: str, config: Path | None = None) -> str | None:

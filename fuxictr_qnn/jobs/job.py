@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,6 +22,8 @@ class Job:
         restart: start anew; else an incomplete run goes on, and a complete one is kept.
         prunable: after each evaluation the run waits for the answer to `Evaluated`.
         log: gets what its process prints: tracebacks, and what a crash says.
+        data_fingerprint: that the data must have, where it is known.
+        work: (job, gpu) -> metrics, a function that pickle finds by its name: it is done instead of the run.
     """
 
     experiment: Experiment
@@ -32,6 +35,8 @@ class Job:
     restart: bool = False
     prunable: bool = False
     log: Path | None = None
+    data_fingerprint: str | None = None
+    work: Callable[[Job, int | None], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Outcome:
     Attributes:
         metrics: the contents of metrics.json if it is done.
         reason: why it failed, in a sentence or two.
-        killed: a signal ended its process: the same job may well go on from where it was.
+        killed: ended from outside, by a signal or a full disk: the same job may well go on from where it was.
         reused: the run was complete already.
         seconds: from the fork to the end.
     """

@@ -53,8 +53,11 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Return when all is imported; jobs may be started before, and begin then."""
-        self.connection.send(("ready", self.next_key()))
-        self.connection.recv()
+        try:
+            self.connection.send(("ready", self.next_key()))
+            self.connection.recv()
+        except (EOFError, OSError):
+            raise _lost() from None
 
     def next_key(self) -> int:
         """A number that no other job of this server has."""
@@ -133,7 +136,7 @@ class LocalPool:
         try:
             self.server.connection.send(("start", key, job, os.getcwd(), self.threads, gpu))
         except OSError:
-            raise self._lost() from None
+            raise _lost() from None
         self._places[place], self._jobs[key], self._started[key] = key, job, time.monotonic()
 
     def wait(self) -> list[Event]:
@@ -155,7 +158,7 @@ class LocalPool:
                 return []
             key, message = connection.recv()
         except (EOFError, OSError):
-            raise self._lost() from None
+            raise _lost() from None
         return self._event(key, message) if key in self._jobs else []
 
     def _event(self, key: int, message: Any) -> list[Event]:
@@ -171,16 +174,17 @@ class LocalPool:
         what, value = message
         return [Began(job, value) if what == "began" else Evaluated(job, value)]
 
-    def _lost(self) -> RunError:
-        return RunError(
-            "the process that starts the runs is gone; the same command goes on where they were interrupted"
-        )
+
+def _lost() -> RunError:
+    return RunError(
+        "the process that starts the runs is gone; the same command goes on where they were interrupted"
+    )
 
 
 def _crashed(code: int, seconds: float) -> Outcome:
     """The outcome of a process that did not say one."""
     if code >= 0:
         return Outcome("failed", reason=f"its process ended with exit code {code}", seconds=seconds)
-    name = signal.Signals(-code).name
+    name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
     hint = " (out of memory, perhaps)" if name == "SIGKILL" else ""
     return Outcome("failed", reason=f"its process was killed by {name}{hint}", killed=True, seconds=seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
 from fuxictr_qnn.errors import RunError
@@ -25,6 +25,7 @@ class _Box:
 
     def tell(self, key: int, report: tuple[str, Any]) -> None:
         self.said.append((key, report))
+        self.answers.pop(key, None)  # for a worker that was lost before it took it
 
     def take(self) -> list[tuple[int, tuple[str, Any]]]:
         """What was said since the last call."""
@@ -63,9 +64,10 @@ class RayPool:
         except Exception as error:  # Ray says by a bare Exception that it does not start
             raise RunError(f"--backend ray: Ray does not start: {_last_line(error)}") from error
         resources = ray.cluster_resources()
+        largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
         given = os.environ.get("OMP_NUM_THREADS", "")
         share = int(given) if given.isdigit() else int(resources.get("CPU", 1)) // self.workers
-        self.threads = max(1, share)
+        self.threads = max(1, min(share, int(largest)))  # a task that fits no machine waits for ever
         gpus = 1 if self.use_gpu and resources.get("GPU", 0) else 0
         self._ray = ray
         self._box = ray.remote(num_cpus=0)(_Box).remote()
@@ -120,6 +122,8 @@ class RayPool:
         _, job = self._jobs.pop(task)
         try:
             return Ended(job, self._ray.get(task))
+        except self._ray.exceptions.RayTaskError as error:  # a worker lacks the package, say
+            return Ended(job, Outcome("failed", reason=f"its task failed: {_last_line(error)}"))
         except self._ray.exceptions.RayError as error:
             lost = f"Ray gave it up after {RESTARTS} restarts: {_last_line(error)}"
             return Ended(job, Outcome("failed", reason=lost, killed=True))
@@ -134,6 +138,8 @@ def _work(job: Job, key: int, box: Any, threads: int, gpu: int, folder: str) -> 
     with suppress(OSError):  # on another machine
         os.chdir(folder)
     logging.getLogger().addHandler(logging.NullHandler())
+    if job.log is not None:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
 
     def tell(report: tuple[str, Any]) -> bool:
         ray.get(box.tell.remote(key, report))
@@ -143,7 +149,8 @@ def _work(job: Job, key: int, box: Any, threads: int, gpu: int, folder: str) -> 
             time.sleep(_ASK_EVERY)
         return answer
 
-    return carry_out(job, threads, gpu, tell, time.monotonic())
+    with open(job.log or os.devnull, "a") as log, redirect_stdout(log), redirect_stderr(log):
+        return carry_out(job, threads, gpu, tell, time.monotonic())
 
 
 def _last_line(error: Exception) -> str:

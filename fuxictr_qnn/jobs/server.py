@@ -25,10 +25,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from fuxictr_qnn.jobs.job import Job
+from fuxictr_qnn.jobs.job import Job, Outcome
 
 # What a run imports; `torch._dynamo` comes with the first optimizer.
 PRELOADED = ("torch._dynamo", "fuxictr_qnn.jobs.work")
@@ -78,7 +77,7 @@ class _Server:
 
     def _obey(self, command: str, key: int, *arguments: Any) -> None:
         if command == "start":
-            self.children[key] = self._fork(*arguments)
+            self._start(key, *arguments)
         elif command == "ready":
             self.client.send((key, "ready"))
         elif key in self.children:
@@ -100,16 +99,29 @@ class _Server:
             message = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
         self.client.send((key, message))
 
+    def _start(self, key: int, *what: Any) -> None:
+        try:
+            self.children[key] = self._fork(*what)
+        except OSError as error:  # too many processes or open files, no memory
+            failed = Outcome("failed", reason=f"its process could not be started: {error}", killed=True)
+            for message in (failed, 1):
+                self.client.send((key, message))
+
     def _fork(self, *what: Any) -> _Child:
         ours, theirs = Pipe()
-        forked = time.monotonic()
-        pid = os.fork()
+        forked, server = time.monotonic(), os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             ours.close()
             self.client.close()
             for other in self.children.values():
                 other.connection.close()
-            _be_a_child(theirs, forked, *what)
+            _be_a_child(server, theirs, forked, *what)
         theirs.close()
         return _Child(pid, ours)
 
@@ -120,17 +132,21 @@ class _Server:
 
 
 def _be_a_child(
-    connection: Connection, forked: float, job: Job, folder: str, threads: int, gpu: int | None
+    server: int, connection: Connection, forked: float, job: Job, folder: str, threads: int, gpu: int | None
 ) -> NoReturn:
     """Do the job, tell of it, and end without the server's clean-up."""
     from fuxictr_qnn.jobs.work import carry_out
 
     code = 1
     try:
-        _die_with_the_server()
+        _die_with(server)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end as Ctrl-C would end it
-        os.chdir(folder)
-        _redirect_output(job.log)
+        try:
+            os.chdir(folder)
+            _redirect_output(job.log)
+        except OSError as error:
+            connection.send(Outcome("failed", reason=f"its process could not begin: {error}", killed=True))
+            return
 
         def tell(report: tuple[str, Any]) -> bool:
             connection.send(report)
@@ -138,22 +154,29 @@ def _be_a_child(
 
         connection.send(carry_out(job, threads, gpu, tell, forked))
         code = 0
-    except (KeyboardInterrupt, EOFError, BrokenPipeError):  # ended, or nobody listens any more
-        code = 130
+    except KeyboardInterrupt:
+        code = -signal.SIGTERM
+    except (EOFError, BrokenPipeError):  # nobody listens any more
+        pass
     finally:
         with suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
+        if code < 0:  # whoever waits for this process sees what ended it
+            signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
         os._exit(code)
 
 
-def _die_with_the_server() -> None:
+def _die_with(server: int) -> None:
     """Linux kills this process when the server dies; elsewhere the next report finds nobody to tell."""
     if sys.platform == "linux":
         import ctypes
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != server:  # it died before that
+            os._exit(1)
 
 
 def _redirect_output(log: Path | None) -> None:

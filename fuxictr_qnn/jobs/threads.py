@@ -6,6 +6,8 @@ import os
 
 from fuxictr_qnn.errors import RequestError
 
+TOO_FEW_WORKERS = "--workers {}: expected a number of at least 1"
+
 
 def cores() -> int:
     """The cores that this process may use."""
@@ -22,7 +24,7 @@ def share_of_cores(workers: int) -> int:
     """
     found, given = cores(), os.environ.get("OMP_NUM_THREADS", "")
     if workers < 1:
-        raise RequestError(f"--workers {workers}: expected a number of at least 1")
+        raise RequestError(TOO_FEW_WORKERS.format(workers))
     if workers > found:
         raise RequestError(
             f"--workers {workers}: this machine has {found} cores; more workers only wait for each other"

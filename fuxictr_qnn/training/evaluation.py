@@ -37,7 +37,7 @@ def score(model: BaseModel, loader: Iterable, amp: str | None = None, workers: W
     predictions, labels, groups = [], [], []
     group_id = model.feature_map.group_id
     own_predict = type(model).predict is not BaseModel.predict
-    predict = _scoring(model)
+    predict = scoring(model)
     if own_predict:
         predictions.append(torch.as_tensor(model.predict(loader)).view(-1))
     for batch in loader:
@@ -61,7 +61,7 @@ def _array(parts: list[Tensor]) -> np.ndarray:
     return torch.cat(parts).cpu().numpy() if parts else np.empty(0)
 
 
-def _scoring(model: BaseModel) -> Callable[[dict[str, Tensor]], Tensor]:
+def scoring(model: BaseModel) -> Callable[[dict[str, Tensor]], Tensor]:
     """Batch -> predictions: by the model's scorer where it has one."""
     scorer = model.scorer() if isinstance(model, RankModel) else None
     return scorer or (lambda batch: model.forward(batch)["y_pred"])

@@ -21,10 +21,11 @@ from fuxictr_qnn.data import (
     open_dataset,
     open_loaders,
 )
-from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.data.dataset import SPLITS
+from fuxictr_qnn.errors import CutShort, RequestError
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
 from fuxictr_qnn.training.distributed.workers import ALONE, Workers
-from fuxictr_qnn.training.evaluation import evaluate, metrics_of, score
+from fuxictr_qnn.training.evaluation import Scores, evaluate, metrics_of, score
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.fit import Fit, Hooks, Position
 from fuxictr_qnn.training.metrics import check_metrics
@@ -58,6 +59,7 @@ def run_seed(
     engine: Engine = "local",
     workers: Workers = ALONE,
     test: bool = True,
+    data_fingerprint: str | None = None,
     hooks: Hooks | None = None,
 ) -> RunResult:
     """Train and measure one experiment with one seed, or return the complete run that is there.
@@ -73,7 +75,9 @@ def run_seed(
         force: start anew whatever is there.
         engine: what builds the data, if it is not built yet: "local" or "ray".
         workers: that do it together; each of them calls this function with the same arguments.
-        test: score the test split at the end; False leaves it unread.
+        test: score the test split at the end; False leaves it unread. Of a complete run whose test split was
+            left unread, its weights score it now.
+        data_fingerprint: that the data must have; any other is refused.
         hooks: called after the run's own at the moments of the fit; what they raise ends the run where it is.
 
     Raises:
@@ -89,10 +93,16 @@ def run_seed(
         keep_freed_memory()
         folder.check_state(resume, force)
         built = workers.first_then_all(lambda: _open_data(experiment, places, engine))
+        if data_fingerprint not in (None, built.fingerprint):
+            raise RequestError(
+                f"the data of {experiment.dataset.dataset_id} has changed meanwhile: its fingerprint was "
+                f"{data_fingerprint}, and is {built.fingerprint} now; the same command takes it as it is now"
+            )
         if (complete := _complete_run(folder, built, force, test)) is not None:
             return complete
         check_splits(experiment, built)
-        splits = {split: path for split, path in built.splits.items() if test or split != "test"}
+        wanted = ("test",) if folder.metrics is not None and not force else SPLITS if test else SPLITS[:2]
+        splits = {split: path for split, path in built.splits.items() if split in wanted}
         return _prepare(experiment, seed, folder, built, splits, index, zoo, force, workers)
 
     run = workers.all_do(begin)
@@ -105,9 +115,10 @@ def run_seed(
                 complete := workers.all_do(lambda: _complete_run(folder, run.built, force, test))
             ) is not None:
                 return complete
-            metrics = _carry_out(run, force, hooks or Hooks())
+            unread = folder.metrics is not None and not force
+            metrics = _score_test(run) if unread else _carry_out(run, force, hooks or Hooks())
     except OSError as error:
-        raise RunError(f"writing '{folder.path}' failed: {error}; --resume goes on") from error
+        raise CutShort(f"writing '{folder.path}' failed: {error}") from error
     return RunResult(folder.path, metrics, reused=False)
 
 
@@ -122,9 +133,11 @@ def _open_data(experiment: Experiment, places: Places, engine: Engine) -> BuiltD
 def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool, test: bool) -> RunResult | None:
     """The run that is complete here on the same data, unless `force` starts anew.
 
+    None also for one whose test split was left unread and is to be scored.
+
     Raises:
-        RequestError: a run on other data, complete or not, is here, or one whose test split was left unread
-            where it is to be scored.
+        RequestError: a run on other data, complete or not, is here, or the weights that are to score the test
+            split are gone.
     """
     if force or folder.data_fingerprint is None:
         return None
@@ -136,9 +149,11 @@ def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool, test: boo
     if folder.metrics is None:
         return None
     if test and built.test is not None and "test" not in folder.metrics:
+        if folder.has_weights:
+            return None
         raise RequestError(
-            f"'{folder.path}' holds a run of a sweep, which leaves the test split unread: add --force to "
-            "replace it, or --out to keep both"
+            f"'{folder.path}' holds a run of a sweep, which left the test split unread and kept no weights: "
+            "add --force to replace it, or --out to keep both"
         )
     logger.info("complete already: %s (--force runs it again)", folder.path)
     return RunResult(folder.path, folder.metrics, reused=True)
@@ -192,7 +207,7 @@ def _prepare(
         shuffle=fit.shuffle,
         seed=seed,
     )
-    for warning in loaders["train"].warnings:
+    for warning in loaders["train"].warnings if "train" in loaders else ():
         logger.warning(warning)
     return _Run(experiment, seed, folder, built, model, loaders, buffer_bytes, workers)
 
@@ -221,6 +236,26 @@ def _carry_out(run: _Run, force: bool, hooks: Hooks) -> dict[str, Any]:
         folder.complete(record)
         for split, values in metrics.items():
             logger.info("%s: %s", split, "  ".join(f"{name} {value:.6f}" for name, value in values.items()))
+    return record
+
+
+def _score_test(run: _Run) -> dict[str, Any]:
+    """Add the test metrics of the kept weights to a complete run; returns the contents of metrics.json.
+
+    Where a kill came between scores and metrics, the metrics follow from those scores.
+    """
+    folder = run.folder
+    with folder.logged():
+        clock = time.perf_counter()
+        folder.load_weights(run.model)
+        test = _measure_test(run, folder.scores)
+        record = {}
+        for key, value in folder.metrics.items():
+            record |= {key: value} | ({"test": test} if key == "valid" else {})
+        seconds = record["seconds"]["evaluate"] + time.perf_counter() - clock
+        record["seconds"] = record["seconds"] | {"evaluate": round(seconds, 3)}
+        folder.complete(record)
+        logger.info("test: %s", "  ".join(f"{name} {value:.6f}" for name, value in test.items()))
     return record
 
 
@@ -261,11 +296,16 @@ def _measure(run: _Run, position: Position) -> dict[str, dict[str, float]]:
     return metrics
 
 
-def _measure_test(run: _Run) -> dict[str, float]:
-    """The one look at the test split: its scores are kept, its metrics come from them."""
+def _measure_test(run: _Run, scores: Scores | None = None) -> dict[str, float]:
+    """The one look at the test split: its scores are kept, its metrics come from them.
+
+    Args:
+        scores: where it was looked at already.
+    """
     settings = run.experiment.fit
-    scores = score(run.model, run.loaders["test"], settings.amp, run.workers)
-    run.folder.write_scores(scores)
+    if scores is None:
+        scores = score(run.model, run.loaders["test"], settings.amp, run.workers)
+        run.folder.write_scores(scores)
     metrics = run.workers.first_does(lambda: metrics_of(scores, settings.metrics))
     undefined = [name for name, value in metrics.items() if math.isnan(value)]
     if undefined:

@@ -28,7 +28,7 @@ import torch
 import yaml
 
 from fuxictr_qnn.data.fingerprint import FACTS
-from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.errors import Busy, RequestError
 from fuxictr_qnn.files import is_writable, lock_if_free, write_bytes, write_json, write_text
 from fuxictr_qnn.training.evaluation import Scores
 from fuxictr_qnn.training.experiment import Experiment
@@ -56,7 +56,7 @@ class RunFolder:
 
         Raises:
             RequestError: neither `resume` nor `force` is given.
-            RunError: another process is at it right now.
+            Busy: another process is at it right now.
         """
         if not self.is_started or resume or force:
             return
@@ -71,12 +71,12 @@ class RunFolder:
         """Keep other processes out of this folder.
 
         Raises:
-            RunError: another process holds it.
+            Busy: another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with lock_if_free(self.path / ".lock") as held:
             if not held:
-                raise RunError(f"another process is writing '{self.path}'; wait for it or stop it")
+                raise Busy(f"another process is writing '{self.path}': wait for it or stop it")
             yield
 
     @contextmanager
@@ -158,6 +158,10 @@ class RunFolder:
     def load_weights(self, model: torch.nn.Module) -> None:
         model.load_state_dict(self._load("model.pt"))
 
+    @property
+    def has_weights(self) -> bool:
+        return (self.path / "model.pt").exists()
+
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         self._save("checkpoint.pt", state)
 
@@ -168,6 +172,8 @@ class RunFolder:
     def append_history(self, record: dict[str, Any]) -> None:
         with open(self.path / "history.jsonl", "a") as file:
             file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # on disk before the checkpoint that follows it
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -188,6 +194,16 @@ class RunFolder:
         buffer = io.BytesIO()
         pl.DataFrame(columns).write_parquet(buffer)
         write_bytes(self.path / "test_scores.parquet", buffer.getvalue())
+
+    @property
+    def scores(self) -> Scores | None:
+        """What `write_scores` kept; None where it kept nothing."""
+        file = self.path / "test_scores.parquet"
+        if not file.exists():
+            return None
+        table = pl.read_parquet(file)
+        columns = {name: table[name].to_numpy() for name in table.columns}
+        return Scores(columns["y_pred"], columns["y_true"], columns.get("group"))
 
     def complete(self, metrics: dict[str, Any]) -> None:
         """Write metrics.json, which makes the run complete; the checkpoint is no longer needed."""

@@ -23,6 +23,7 @@ class SweepData:
     data_root: Path
     build_dir: Path | None = None
     _built: dict[str, BuiltDataset] = field(default_factory=dict)
+    _found: dict[str, str] = field(default_factory=dict)
 
     def places(self, trial: Trial) -> Places:
         return Places(data_root=self.data_root, build_dir=self.build_dir, config_dir=trial.config_dir)
@@ -51,6 +52,12 @@ class SweepData:
         Raises:
             RequestError: files are missing.
         """
+        key = trial.dataset.model_dump_json()
+        if key not in self._found and (fingerprint := self._find(trial)) is not None:
+            self._found[key] = fingerprint
+        return self._found.get(key)
+
+    def _find(self, trial: Trial) -> str | None:
         places = self.places(trial)
         feature_map = find_build(trial.dataset, places)
         if feature_map is None:

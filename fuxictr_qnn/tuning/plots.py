@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 from typing import TYPE_CHECKING, Any
 
 from fuxictr_qnn.files import write_bytes
+from fuxictr_qnn.reporting.drawing import new_figure
+from fuxictr_qnn.reporting.plots import has_matplotlib
 from fuxictr_qnn.reporting.theme import as_png, light, themed
 from fuxictr_qnn.tuning.space import value_text
+
+LEAST_SPAN = 0.002  # of the metric, so that 0.0001 AUC does not look like a difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,15 +19,13 @@ if TYPE_CHECKING:
     from fuxictr_qnn.tuning.sweep import Row, Sweep
 
 
-def can_draw() -> bool:
-    """Whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
 def draw_axes(sweep: Sweep) -> list[str]:
-    """plots/<key>.png for each axis of which two values are done; returns the names of the files."""
-    rows = sweep.done
-    if not can_draw():
+    """plots/<key>.png for each axis of which two values are done; returns the names of the files.
+
+    Those of an earlier space go.
+    """
+    rows, folder = sweep.done, sweep.store.folder / "plots"
+    if not has_matplotlib():
         return []
     drawn = []
     for key in sweep.space.axes:
@@ -32,8 +33,11 @@ def draw_axes(sweep: Sweep) -> list[str]:
         if len(values) > 1:
             with themed():
                 picture = as_png(_figure(sweep, rows, key, values))
-            write_bytes(sweep.store.folder / "plots" / f"{key}.png", picture)
+            write_bytes(folder / f"{key}.png", picture)
             drawn.append(f"{key}.png")
+    for file in folder.glob("*.png"):
+        if file.name not in drawn:
+            file.unlink()
     return drawn
 
 
@@ -46,12 +50,10 @@ def _in_order(values: list[Any]) -> list[Any]:
 
 def _figure(sweep: Sweep, rows: list[Row], key: str, values: list[Any]) -> Figure:
     """A dot a trial over the values of one axis, and a line through the medians; `rows`, the best first."""
-    from matplotlib.figure import Figure
-
     groups = [
         [row.standing.value for row in rows if repr(row.trial.values[key]) == repr(value)] for value in values
     ]
-    figure = Figure(figsize=(max(4.0, 1.5 + 0.6 * len(values)), 3.4), layout="constrained")
+    figure = new_figure(max(4.0, 1.5 + 0.6 * len(values)), 3.6)
     axis, places = figure.subplots(), range(len(values))
     if any(len(group) > 1 for group in groups):
         axis.plot(places, [statistics.median(group) for group in groups], color=light("soft"), label="median")
@@ -64,6 +66,15 @@ def _figure(sweep: Sweep, rows: list[Row], key: str, values: list[Any]) -> Figur
     turned = max(map(len, labels)) > 8 and len(labels) > 4
     axis.set_xticks(list(places), labels, rotation=45 if turned else 0, ha="right" if turned else "center")
     axis.set(xlabel=key, ylabel=f"valid {sweep.space.monitor}", xlim=(-0.5, len(values) - 0.5))
+    low, high = _at_least(LEAST_SPAN, *axis.get_ylim())
+    axis.set_ylim(low, high)
     axis.grid(False, axis="x")
-    axis.legend()
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
+
+
+def _at_least(part: float, low: float, high: float) -> tuple[float, float]:
+    """A range about the same middle that spans at least this part of it: smaller differences say nothing."""
+    middle = (low + high) / 2
+    half = max(high - low, part * abs(middle)) / 2
+    return middle - half, middle + half

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fuxictr_qnn.files import write_text
 from fuxictr_qnn.reporting.table import markdown
-from fuxictr_qnn.tuning.space import value_text
+from fuxictr_qnn.tuning.space import Trial, value_text
 from fuxictr_qnn.tuning.sweep import Row, Sweep
 
 DIGITS = 6
@@ -22,15 +22,20 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
     def for_people(self) -> Table:
-        """Without columns that have no entry."""
-        used = [place for place, _ in enumerate(self.headings) if any(row[place] for row in self.rows)]
+        """Without columns that have no entry, and without a seed that all trials share."""
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(self.headings)
+        used = [
+            place
+            for place, (heading, cells) in enumerate(zip(self.headings, columns, strict=True))
+            if any(cells) and not (heading == "seed" and len(set(cells)) == 1)
+        ]
         headings, *rows = ([cells[place] for place in used] for cells in (self.headings, *self.rows))
         return Table(headings, rows)
 
 
 def results(sweep: Sweep) -> Table:
     """A row a trial: the done ones by the monitored value, then the pruned, the failed and those to do."""
-    fit, axes = sweep.space.fit, list(sweep.space.axes)
+    fit, axes = sweep.space.fit, [key for key in sweep.space.axes if key != "seed"]
     metrics = [*fit.metrics] if isinstance(fit.monitor, str) else [sweep.space.monitor, *fit.metrics]
     headings = ["trial", "seed", *axes, "state", *(f"valid {name}" for name in metrics)]
     headings += ["best epoch", "epochs", "train seconds", "parameters", "note"]
@@ -39,7 +44,7 @@ def results(sweep: Sweep) -> Table:
     def rank(row: Row) -> tuple[int, float]:
         return _ORDER.index(row.standing.state), sign * (row.standing.value or 0)
 
-    return Table(headings, [_cells(row, axes, metrics) for row in sorted(sweep.rows.values(), key=rank)])
+    return Table(headings, [_cells(row, axes, metrics) for row in sorted(sweep.all_rows, key=rank)])
 
 
 def _cells(row: Row, axes: list[str], metrics: list[str]) -> list[str]:
@@ -77,19 +82,24 @@ def write_tables(sweep: Sweep) -> None:
     write_text(folder / "results.md", _page(sweep, table.for_people()))
     if sweep.best is not None:
         write_text(folder / "best.yaml", _best_config(sweep, sweep.best))
+    else:  # of another space, or on other data
+        (folder / "best.yaml").unlink(missing_ok=True)
 
 
 def _page(sweep: Sweep, table: Table) -> str:
     tuner = sweep.space.tuner
     counts = {state: sweep.count(state) for state in ("done", "pruned", "failed")}
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
-    data = sorted({row.folder.path.parents[1].name.removeprefix("data-") for row in sweep.rows.values()})
+    data = sorted({row.folder.fingerprint for row in sweep.all_rows})
+    each = sorted({row.trial.seed for row in sweep.all_rows})
+    seeds = f"seed{'s' * (len(each) > 1)} {', '.join(map(str, each))}"
     rows = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
     return (
         f"# {tuner.name}\n\n"
-        f"{tuner.expid} on {tuner.dataset.name} (data {', '.join(data)}), varied by {tuner.file.name}: "
-        f"{said}; {sweep.to_do} to do. Search: {sweep.options.search}. Every figure is of the validation "
-        f"split; no trial has read the test split.\n\n{markdown(table.headings, rows)}\n"
+        f"{tuner.expid} on {tuner.dataset.name} (data {', '.join(data)}), {seeds}, varied by "
+        f"{tuner.file.name}: {said}; {sweep.to_do} to do. Search: {sweep.options.search}. "
+        "Every figure is of the validation split; no trial has read the test split.\n\n"
+        f"{markdown(table.headings, rows)}\n"
     )
 
 
@@ -100,5 +110,10 @@ def _best_config(sweep: Sweep, best: Row) -> str:
     config = (best.folder.path / "config.yaml").read_text()
     return (
         f"# {label}: {value}, the best of {len(sweep.done)} trials\n"
-        f"#     fuxictr run --config best.yaml --seeds 3\n{config}"
+        f"#     fuxictr run --config best.yaml --seed {' '.join(map(str, final_seeds(best.trial)))}\n{config}"
     )
+
+
+def final_seeds(trial: Trial) -> list[int]:
+    """The first three from 1 on that are not the one it was chosen with."""
+    return [seed for seed in range(1, 5) if seed != trial.seed][:3]

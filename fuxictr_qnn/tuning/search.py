@@ -65,7 +65,7 @@ def at_random(space: Space, count: int) -> list[Trial]:
     Raises:
         RequestError: the problems of those that are wrong.
     """
-    indices = islice(_shuffled(space.size), GRID_LIMIT)
+    indices = islice(shuffled(space.size), GRID_LIMIT)
     found = space.trials(islice(indices, count))
     while len(found) < count and (index := next(indices, None)) is not None:  # some are one experiment
         known = {trial.identity for trial in found}
@@ -73,7 +73,7 @@ def at_random(space: Space, count: int) -> list[Trial]:
     return found
 
 
-def _shuffled(size: int) -> Iterator[int]:
+def shuffled(size: int) -> Iterator[int]:
     """All whole numbers below `size`, each once, in random order; those not asked for cost nothing."""
     generator, moved = random.Random(RANDOM_SEED), {}
     for left in range(size, 0, -1):

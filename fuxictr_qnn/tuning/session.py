@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.files import new_folder
 from fuxictr_qnn.jobs import Ended, Event, Pool
 from fuxictr_qnn.tuning.data import SweepData
@@ -13,7 +14,7 @@ from fuxictr_qnn.tuning.plots import draw_axes
 from fuxictr_qnn.tuning.results import write_tables
 from fuxictr_qnn.tuning.space import Space
 from fuxictr_qnn.tuning.store import Store
-from fuxictr_qnn.tuning.sweep import Options, Row, Sweep, Watch
+from fuxictr_qnn.tuning.sweep import Options, Row, Sweep, Watch, run_sweeps
 
 
 @contextmanager
@@ -56,6 +57,22 @@ def do_sweep(
     Raises:
         RunError: the workers are lost, or the disk failed.
     """
+    do_sweeps([sweep], make_pool, watch)
+
+
+def do_sweeps(
+    sweeps: Sequence[Sweep],
+    make_pool: Callable[[], Pool],
+    watch: Watch = lambda sweep, row, event: None,
+) -> None:
+    """`do_sweep` for several sweeps, which share the workers.
+
+    Args:
+        make_pool: workers; not asked for where nothing is left to do.
+
+    Raises:
+        RunError: the workers are lost, or the disk failed.
+    """
 
     def on_event(sweep: Sweep, row: Row, event: Event) -> None:
         if isinstance(event, Ended):
@@ -63,9 +80,20 @@ def do_sweep(
         watch(sweep, row, event)
 
     try:
-        if sweep.to_do:
-            with make_pool() as pool:
-                sweep.run(pool, on_event)
-    finally:
-        write_tables(sweep)
-    draw_axes(sweep)
+        try:
+            if any(sweep.to_do for sweep in sweeps):
+                with make_pool() as pool:
+                    run_sweeps(sweeps, pool, on_event)
+        finally:
+            for sweep in sweeps:
+                sweep.store.tidy_logs()
+                sweep.drop_weights()
+                write_tables(sweep)
+        for sweep in sweeps:
+            draw_axes(sweep)
+    except BrokenPipeError:  # whoever read what `watch` prints
+        raise
+    except OSError as error:
+        raise RunError(
+            f"writing in '{sweeps[0].store.folder}' failed: {error}; the same command goes on"
+        ) from error

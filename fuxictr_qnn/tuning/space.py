@@ -23,7 +23,7 @@ from fuxictr_qnn.config.model_params import unknown_key
 from fuxictr_qnn.data.fingerprint import PATHS
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.models.registry import constructor_keys, is_own
+from fuxictr_qnn.models.registry import constructor_keys, find_model, is_own, zoo_package
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.tuning.tuner_file import Tuner
 
@@ -39,12 +39,14 @@ class Trial:
     Attributes:
         values: of the axes, as the tuner file writes them.
         config_dir: the folder that relative paths of the dataset may start from.
+        zoo_package: the package of its model's class where that is from --zoo.
     """
 
     values: Values
     experiment: Experiment
     seed: int
     config_dir: Path
+    zoo_package: str = ""
 
     @property
     def name(self) -> str:
@@ -66,9 +68,13 @@ class Trial:
         return json.dumps([self.name, paths], sort_keys=True)
 
     @property
-    def label(self) -> str:
+    def words(self) -> list[str]:
         """`key=value` of each axis."""
-        return "  ".join(f"{key}={value_text(value)}" for key, value in self.values.items())
+        return [f"{key}={value_text(value)}" for key, value in self.values.items()]
+
+    @property
+    def label(self) -> str:
+        return "  ".join(self.words)
 
 
 def value_text(value: Any) -> str:
@@ -95,6 +101,7 @@ class Space:
         self.axes = tuner.axes
         self.entry = replace(tuner.base, name=tuner.expid)
         self.notes = list(tuner.notes)
+        self._zoo_packages: dict[str, str] = {}
         self._check()
 
     @property
@@ -123,7 +130,8 @@ class Space:
             RequestError: with all that is wrong with it.
         """
         loaded = self._resolved(values)
-        return Trial(values, loaded.experiment, loaded.seed, loaded.config_dir)
+        package = self._zoo_package(loaded.experiment.model)
+        return Trial(values, loaded.experiment, loaded.seed, loaded.config_dir, package)
 
     def trials(self, indices: Iterable[int]) -> list[Trial]:
         """The trials with these numbers, each experiment once.
@@ -149,6 +157,11 @@ class Space:
         return values.keys() == self.axes.keys() and all(
             any(repr(value) == repr(known) for known in self.axes[key]) for key, value in values.items()
         )
+
+    def _zoo_package(self, model: str) -> str:
+        if self.zoo is not None and model not in self._zoo_packages:
+            self._zoo_packages[model] = zoo_package(find_model(model, self.zoo).__module__)
+        return self._zoo_packages.get(model, "")
 
     def _resolved(self, values: Values) -> Loaded:
         problems: list[str] = []
@@ -176,7 +189,8 @@ class Space:
 
     def _unknown_keys(self) -> dict[str, str]:
         """Keys that neither a model of the sweep, nor the fit loop, nor the dataset has, with a sentence."""
-        keys = {key for key in (*self.axes, *self.tuner.fixed) if key.partition(".")[0] not in _KNOWN}
+        named = [key for key in (*self.axes, *self.tuner.fixed) if key not in self.tuner.meanings]
+        keys = {key for key in named if key.partition(".")[0] not in _KNOWN}
         settings = self.tuner.settings({key: values[0] for key, values in self.axes.items()}, [])
         if "model" not in settings:
             return {}
@@ -190,7 +204,7 @@ class Space:
             if takes_any and not is_own(cls):
                 return {}
             accepted |= names
-        unknown = [key for key in (*self.axes, *self.tuner.fixed) if key in keys - accepted]
+        unknown = [key for key in named if key in keys - accepted]
         return {
             key: f"{self.tuner.place}: {key}: {unknown_key(key, ', '.join(map(str, models)), accepted)}"
             for key in unknown

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from fuxictr_qnn.config.loading import parse_yaml
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import is_writable, lock_if_free, write_json
+from fuxictr_qnn.models.registry import zoo_package
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.settings import FitSettings
 from fuxictr_qnn.tuning.space import Trial
@@ -57,6 +58,7 @@ class TrialFolder:
 
     def __init__(self, root: Path, trial: Trial):
         self.path, self.trial = root / trial.name, trial
+        self.fingerprint = root.name.removeprefix("data-")  # of the data
 
     def standing(self) -> Standing:
         """How the trial stands.
@@ -84,16 +86,22 @@ class TrialFolder:
         self._say({})
 
     def fail(self, reason: str, killed: bool) -> None:
+        """Keep why the trial failed, and its weights only if it may go on from them."""
         self._say({"state": "failed", "reason": reason, "killed": killed})
+        if not killed:
+            self._drop("checkpoint.pt", "model.pt")
 
     def prune(self, reason: str) -> None:
         """Keep the history of a pruned trial; its weights are of no more use."""
         self._say({"state": "pruned", "reason": reason})
-        for name in ("checkpoint.pt", "model.pt"):
-            (self.path / name).unlink(missing_ok=True)
+        self._drop("checkpoint.pt", "model.pt")
 
     def drop_weights(self) -> None:
-        (self.path / "model.pt").unlink(missing_ok=True)
+        self._drop("model.pt")
+
+    def _drop(self, *names: str) -> None:
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
 
     def _say(self, how_it_ended: dict[str, Any]) -> None:
         write_json(self.path / "trial.json", {"values": self.trial.values, **how_it_ended})
@@ -108,15 +116,19 @@ class TrialFolder:
         except (KeyError, TypeError, ValidationError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else "cannot be read"
             raise self._edited(f"metrics.json or config.yaml {what}") from None
-        fingerprint = self.path.parents[1].name.removeprefix("data-")
         if not same or digest != self.trial.digest or self.trial.seed != metrics["seed"]:
             raise self._edited("config.yaml, metrics.json and the folder's name are of different experiments")
-        if {config.get("data_fingerprint"), metrics.get("data_fingerprint")} != {fingerprint}:
+        if {config.get("data_fingerprint"), metrics.get("data_fingerprint")} != {self.fingerprint}:
             raise self._edited("config.yaml and metrics.json are of other data than the folder's name says")
+        if zoo_package(str(metrics.get("model_class"))) != self.trial.zoo_package:
+            raise RequestError(
+                f"'{self.path}' was done by another class of that name ({metrics['model_class']}): give the "
+                "--zoo that it was done with, or name another --out"
+            )
         return metrics
 
     def _compare(self, value: float, best: float | None) -> None:
-        if best is None or abs(value - best) > _SAME:
+        if best is None or abs(value - best) > _SAME * max(1.0, abs(best)):
             found = "is missing" if best is None else f"says {best:.6f}"
             raise self._edited(f"metrics.json says {value:.6f} where the best line of history.jsonl {found}")
 
@@ -205,6 +217,15 @@ class Store:
 
     def log(self, trial: Trial) -> Path:
         return self.folder / "logs" / f"{trial.name.replace('/', '-')}.txt"
+
+    def tidy_logs(self) -> None:
+        """Leave those that say something. Not while trials run."""
+        folder = self.folder / "logs"
+        for file in folder.glob("*.txt"):
+            if not file.stat().st_size:
+                file.unlink()
+        with suppress(OSError):  # not empty, or not there
+            folder.rmdir()
 
     def kept(self) -> list[tuple[str, Path, dict[str, Any]]]:
         """Every trial here, of whatever space: the fingerprint of its data, its folder, its values."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class Options:
         trials: how many, those of earlier sessions included; None: all.
         prune: "median" or "asha" end hopeless trials early.
         retry_failed: do failed trials again.
+        retry_killed: go on with trials whose process was killed.
         tag: do only trials whose name or values contain it.
         keep: of so many best trials the weights stay.
     """
@@ -37,6 +38,7 @@ class Options:
     retry_failed: bool = False
     tag: str | None = None
     keep: int = 3
+    retry_killed: bool = False
 
     def check(self) -> None:
         """RequestError for options that do not go together."""
@@ -105,13 +107,14 @@ class Sweep:
     ):
         self.space, self.store, self.data, self.options = space, store, data, options
         self.rows: dict[str, Row] = {}  # by the identity of the trial
+        self._by_folder: dict[Path, Row] = {}
         self.maximise = space.fit.monitor_mode == "max"
         self._fingerprint_of = fingerprint_of or data.ready
         self._rule = RULES[options.prune] if options.prune else None
         self.search = self._search()
         self._add_all(self.search.planned)
         if options.tag is not None and not any(self._is_tagged(trial) for trial in self.search.planned):
-            names = [text for trial in self.search.planned for text in (trial.digest, *trial.label.split())]
+            names = [text for trial in self.search.planned for text in (trial.digest, *trial.words)]
             raise RequestError(
                 f"--tag {options.tag}: no trial has it in its name or values.{nearest(options.tag, names)}"
             )
@@ -139,10 +142,10 @@ class Sweep:
         do_all(lambda trial=trial: self._add(trial) for trial in trials)
 
     def _add(self, trial: Trial) -> Row:
-        """A row for a trial, as it stands on disk."""
+        """A row for a trial, as it stands on disk. Trials that read equal files are one."""
         folder = self.store.of(trial, self._fingerprint_of(trial) or "not built")
-        row = Row(trial, folder, folder.standing())
-        self.rows[trial.identity] = row
+        row = self._by_folder.get(folder.path) or Row(trial, folder, folder.standing())
+        self.rows[trial.identity] = self._by_folder[folder.path] = row
         return row
 
     # What there is
@@ -150,7 +153,7 @@ class Sweep:
     @property
     def all_rows(self) -> list[Row]:
         """In the order in which they became known; made in one piece, for whoever looks on from a thread."""
-        return list(self.rows.values())
+        return list(self._by_folder.values())
 
     @property
     def done(self) -> list[Row]:
@@ -169,15 +172,13 @@ class Sweep:
     @property
     def to_do(self) -> int:
         """How many trials are still to be done, or under way."""
-        rows = self.all_rows
-        unasked = max(0, self.search.count - len(rows))
-        return unasked + sum(row.is_running or not self._is_settled(row) for row in rows)
+        unasked = max(0, self.search.count - len(self.rows))
+        return unasked + sum(row.is_running or not self._is_settled(row) for row in self.all_rows)
 
     @property
     def others(self) -> int:
         """How many trials in the folder are of another space or on other data, and do not count here."""
-        ours = {row.folder.path for row in self.rows.values()}
-        return sum(folder not in ours for _, folder, _ in self.store.kept())
+        return sum(folder not in self._by_folder for _, folder, _ in self.store.kept())
 
     # Doing it
 
@@ -190,23 +191,7 @@ class Sweep:
         Raises:
             RunError: the pool is lost, or the disk failed.
         """
-        jobs: dict[Job, Row] = {}
-
-        def next_job() -> Job | None:
-            row = self._next()
-            if row is None:
-                return None
-            job = self._start(row)
-            jobs[job] = row
-            return job
-
-        def on_event(event: Event) -> bool:
-            row = jobs[event.job]
-            go_on = self._note(row, event)
-            watch(self, row, event)
-            return go_on
-
-        do_jobs(pool, next_job, on_event)
+        run_sweeps([self], pool, watch)
 
     def _next(self) -> Row | None:
         """The next trial to do; what the search knows already is told to it on the way."""
@@ -221,21 +206,26 @@ class Sweep:
     def _is_settled(self, row: Row) -> bool:
         """Whether there is nothing to do for a trial. A pruned one is done anew where nothing is pruned."""
         state = row.standing.state
-        if not self._is_tagged(row.trial) or state == "done":
+        if row.mine or state == "done" or not self._is_tagged(row.trial):
             return True
         if state == "failed":
-            return row.mine or not self.options.retry_failed
-        return state == "pruned" and (row.mine or self._rule is not None)
+            return not (self.options.retry_failed or (self.options.retry_killed and row.standing.killed))
+        return state == "pruned" and self._rule is not None
 
     def _is_tagged(self, trial: Trial) -> bool:
+        """Whether the tag is one `key=value` of the trial, or stands in its name or values."""
         tag = self.options.tag
+        if tag is not None and "=" in tag:  # num_row=1 is not num_row=13
+            return tag in trial.words
         return tag is None or tag in trial.name or tag in trial.label
 
     def _start(self, row: Row) -> Job:
         trial, before = row.trial, row.standing
         restart = before.state == "pruned" or (before.state == "failed" and not before.killed)
         row.folder.begin()
-        row.standing = Standing("begun", curve=[] if restart else list(before.curve))
+        row.standing = (
+            Standing("begun") if restart else Standing("begun", before.value, curve=list(before.curve))
+        )
         row.began, row.record, row.mine = time.monotonic(), {}, True
         return Job(
             experiment=trial.experiment,
@@ -247,6 +237,7 @@ class Sweep:
             restart=restart,
             prunable=self._rule is not None,
             log=self.store.log(trial),
+            data_fingerprint=row.folder.fingerprint,
         )
 
     def _note(self, row: Row, event: Event) -> bool:
@@ -264,7 +255,7 @@ class Sweep:
 
     def _is_hopeful(self, row: Row) -> bool:
         sign = 1 if self.maximise else -1
-        others = [other for other in self.rows.values() if other is not row and other.standing.curve]
+        others = [other for other in self.all_rows if other is not row and other.standing.curve]
         curve, *curves = ([sign * value for value in one.standing.curve] for one in (row, *others))
         return self._rule(curve, curves)
 
@@ -281,16 +272,35 @@ class Sweep:
             row.folder.fail(outcome.reason, outcome.killed)
             row.standing = Standing("failed", value, None, curve, outcome.reason, outcome.killed)
         row.began = None
-        _remove_if_empty(self.store.log(row.trial))
         self.search.tell(row.trial, self._told(row.standing))
-        for other in self.done[self.options.keep :]:
-            other.folder.drop_weights()
+        self.drop_weights()
+
+    def drop_weights(self) -> None:
+        """Only the best few keep theirs."""
+        for row in self.done[self.options.keep :]:
+            row.folder.drop_weights()
 
     @staticmethod
     def _told(standing: Standing) -> float | None:
         return None if standing.state == "failed" else standing.value
 
 
-def _remove_if_empty(file: Path) -> None:
-    if file.exists() and not file.stat().st_size:
-        file.unlink()
+def run_sweeps(sweeps: Sequence[Sweep], pool: Pool, watch: Watch = lambda sweep, row, event: None) -> None:
+    """`Sweep.run` for several sweeps at one pool, the first ones first."""
+    jobs: dict[Job, tuple[Sweep, Row]] = {}
+
+    def next_job() -> Job | None:
+        for sweep in sweeps:
+            if (row := sweep._next()) is not None:
+                job = sweep._start(row)
+                jobs[job] = sweep, row
+                return job
+        return None
+
+    def on_event(event: Event) -> bool:
+        sweep, row = jobs[event.job]
+        go_on = sweep._note(row, event)
+        watch(sweep, row, event)
+        return go_on
+
+    do_jobs(pool, next_job, on_event)

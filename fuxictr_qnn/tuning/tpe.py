@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.tuning.search import RANDOM_SEED, at_random
+from fuxictr_qnn.tuning.search import RANDOM_SEED, shuffled
 from fuxictr_qnn.tuning.space import Space, Trial, Values
 
 _ASKS = 5  # times that optuna may name a trial that there is already
@@ -52,6 +52,7 @@ class Tpe:
         self.count = max(min(count, space.size), len(self.planned))
         self._known = {trial.identity: trial for trial in self.planned}
         self._left = deque(self.planned)
+        self._indices = shuffled(space.size)  # for when optuna has no new idea
         self._open: dict[str, Any] = {}  # optuna's trials by identity
         self._values: dict[str, float | None] = {}
         self._axes = {key: _Axis(key, values) for key, values in space.axes.items()}
@@ -62,7 +63,9 @@ class Tpe:
         if len(self._known) >= self.count:
             return None
         trial = self._proposed() or self._drawn()
-        if trial is not None:
+        if trial is None:  # there are fewer experiments than combinations
+            self.count = len(self._known)
+        else:
             self._known[trial.identity] = trial
         return trial
 
@@ -91,9 +94,15 @@ class Tpe:
         return None
 
     def _drawn(self) -> Trial | None:
-        """Any trial that nobody did."""
-        trials = at_random(self.space, len(self._known) + 1)
-        return next((trial for trial in trials if trial.identity not in self._known), None)
+        """Any trial that nobody did; None: there is none."""
+        for index in self._indices:
+            try:
+                trial = self.space.trial(self.space.values(index))
+            except RequestError:
+                continue
+            if trial.identity not in self._known:
+                return trial
+        return None
 
     def _close(self, asked: Any, value: float | None) -> None:
         from optuna.trial import TrialState

@@ -38,6 +38,8 @@ class Tuner:
         sets: KEY=VALUE pairs of the command line.
         axes: key -> its values, as far as there are several.
         fixed: key -> the one value that the file gives it.
+        meanings: axis -> for each of its values the keys that it stands for, and what it sets them to; any
+            other axis is a key itself.
     """
 
     file: Path
@@ -48,6 +50,7 @@ class Tuner:
     axes: dict[str, list[Any]]
     fixed: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    meanings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -60,10 +63,20 @@ class Tuner:
 
     def settings(self, values: dict[str, Any], problems: list[str]) -> Settings:
         """Base < expid < dataset < --set < tuner_space, with these values of the axes."""
+        written: dict[str, Any] = {}
+        for axis, value in values.items():
+            written |= self._meaning(axis, value)
         found = merge([*layers_of(self.base), *layers_of(self.dataset)])
         found = override(found, self.sets, problems)
-        found = override(found, {**self.fixed, **values}.items(), problems, place=lambda key: self.place)
+        found = override(found, {**self.fixed, **written}.items(), problems, place=lambda key: self.place)
         return found | {"dataset_id": Setting(self.dataset.name, f"{self.dataset.file}, {self.dataset.name}")}
+
+    def _meaning(self, axis: str, value: Any) -> dict[str, Any]:
+        """The keys that a value of an axis sets."""
+        if axis not in self.meanings:
+            return {axis: value}
+        place = next(i for i, known in enumerate(self.axes[axis]) if repr(known) == repr(value))
+        return self.meanings[axis][place]
 
 
 def find_tuner(name: Path) -> Path:

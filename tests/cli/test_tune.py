@@ -6,18 +6,22 @@ import csv
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from fuxictr_qnn.cli import main
+from fuxictr_qnn.cli.sweep_view import _cells
 from fuxictr_qnn.data.simulated import demo
 from fuxictr_qnn.jobs import threads
+from fuxictr_qnn.tuning.store import Standing
 from tests.clicks import tuner_content, write_clicks, write_tuner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +60,9 @@ def test_a_sweep_and_its_best_config(folder, two_cores, capsys):
     assert [row["state"] for row in rows] == ["done"] * 4 and all(row["epochs"] == "2" for row in rows)
     lines = [line for line in said.splitlines() if "  done  valid AUC " in line]
     assert len(lines) == 4 and "4 done, 0 to do, best" in said
-    assert "next: fuxictr run --config sweeps/tuner/best.yaml" in said
+    assert said.index("4 trials; 4 to do, in sweeps/tuner\n") < said.index(lines[0])
+    assert not (folder / "sweeps" / "tuner" / "logs").exists()
+    assert "next: fuxictr run --config sweeps/tuner/best.yaml --seed 1 2 3\n" in said
     for file in folder.glob("sweeps/tuner/data-*/*/seed7/metrics.json"):
         metrics = json.loads(file.read_text())
         assert "test" not in metrics and metrics["device"].startswith("cpu (")
@@ -113,6 +119,29 @@ def test_tpe_in_two_sessions(folder):
     assert len(table()) == len(list(folder.glob("sweeps/tuner/data-*/*/seed7"))) == 3
 
 
+def test_the_next_command_finds_the_same_data(folder, capsys):
+    (folder / "data").rename(folder / "my logs")
+    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]}, epochs=1, seed=2)
+    assert tune("--data-root", "my logs", "--build-dir", "b") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next: ")]
+    words = shlex.split(line.removeprefix("next: fuxictr "))
+    assert words[3:] == ["--seed", "1", "3", "4", "--data-root", "my logs", "--build-dir", "b"]
+    assert main([*words, "--gpu", "-1"]) == 0
+
+
+def test_a_trial_that_ends_while_it_is_drawn():
+    class Row(SimpleNamespace):
+        def __getattribute__(self, name):
+            found = super().__getattribute__(name)
+            if name == "began":
+                self.began = None
+            return found
+
+    trial = SimpleNamespace(digest="0123abcd", values={})
+    row = Row(trial=trial, standing=Standing("begun"), record={}, began=time.monotonic() - 5)
+    assert _cells(SimpleNamespace(space=SimpleNamespace(axes={})), row)[1] == "running"
+
+
 def test_a_dry_run_writes_nothing(folder, capsys):
     write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]})
     before = files()
@@ -157,6 +186,12 @@ class TestWrong:
         said = self.refused(capsys)
         assert "'num_row'" in said and "epochs = 'long'" in said and "net_dropout = 'x'" in said
         assert said.startswith("fuxictr: 3 problems\n")
+
+    def test_workers_of_ray(self, capsys):
+        pytest.importorskip("ray")
+        write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]})
+        said = self.refused(capsys, "--backend", "ray", "--workers", 0)
+        assert said == "fuxictr: --workers 0: expected a number of at least 1\n"
 
     def test_searches(self, capsys):
         write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]})

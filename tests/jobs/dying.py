@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -14,7 +15,8 @@ class Dying(DNN):
     """A DNN that ends in some way at a training step, once: where the file `marker` is not there yet.
 
     Args:
-        how: "killed" (by SIGKILL), "exit" (with code 3), "bug" (ZeroDivisionError).
+        how: "killed" (by SIGKILL), "ended" (by SIGTERM), "exit" (with code 3), "bug" (ZeroDivisionError),
+            "full" (no file can grow any more).
         marker: a file; "" ends every time.
         step: before which training step.
     """
@@ -36,6 +38,19 @@ def end(how: str) -> None:
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(60)
+    if how == "ended":
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
     if how == "exit":
         os._exit(3)
+    if how == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        return
     raise ZeroDivisionError("a bug in a model")
+
+
+def said_by(job, gpu) -> dict:
+    """Work that a job does in place of a run."""
+    if job.seed == 13:
+        raise ValueError("an unlucky number")
+    return {"seed": job.seed, "gpu": gpu}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,12 @@ import pytest
 from fuxictr_qnn.data import Places
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.jobs import Began, Ended, Evaluated, Job, LocalPool, do_jobs
+from fuxictr_qnn.jobs import server as server_module
 from fuxictr_qnn.jobs.local import Server, shared_server
 from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training.run_folder import RunFolder
 from tests.clicks import experiment, write_clicks
+from tests.jobs.dying import said_by
 
 DYING = "tests.jobs.dying:Dying"
 POOLS = {"polars", "rayon", "OpenBLAS", "arrow", "pool"}  # names of threads that compute
@@ -99,6 +104,8 @@ def test_a_fork_can_build_data_and_score_it(tmp_path):
     ("how", "reason", "killed"),
     [
         ("killed", "killed by SIGKILL", True),
+        ("ended", "killed by SIGTERM", True),
+        ("full", "File too large", True),
         ("exit", "ended with exit code 3", False),
         ("bug", "ZeroDivisionError: a bug in a model", False),
     ],
@@ -109,7 +116,8 @@ def test_a_job_that_dies_is_a_failure_and_the_others_go_on(clicks, tmp_path, how
     )
     others = [job(clicks, tmp_path, seed=seed, epochs=1) for seed in (1, 2)]
     found = outcomes(do([others[0], dying, others[1]]))
-    assert reason in found[dying].reason and (found[dying].state, found[dying].killed) == ("failed", killed)
+    assert reason in found[dying].reason and "--resume" not in found[dying].reason
+    assert (found[dying].state, found[dying].killed) == ("failed", killed)
     assert [found[other].state for other in others] == ["done", "done"]
     assert RunFolder(tmp_path, dying.experiment, 1).is_started
     assert ("Traceback" in dying.log.read_text()) == (how == "bug")
@@ -124,18 +132,71 @@ def test_a_killed_job_goes_on_where_it_was(clicks, tmp_path):
     assert [event.record["evaluation"] for event in events if isinstance(event, Evaluated)] == [2, 3]
 
 
+def test_data_that_changed_meanwhile_is_refused(clicks, tmp_path):
+    changed = replace(job(clicks, tmp_path / "runs"), data_fingerprint="0" * 16)
+    outcome = outcomes(do([changed]))[changed]
+    assert outcome.state == "failed" and "fingerprint was 0000000000000000" in outcome.reason
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_log_that_cannot_be_opened_is_a_failure_with_its_reason(clicks, tmp_path):
+    (tmp_path / "file").touch()
+    mute = job(clicks, tmp_path / "runs", log=tmp_path / "file" / "log.txt")
+    outcome = outcomes(do([mute]))[mute]
+    assert outcome.killed and "could not begin: " in outcome.reason and "file" in outcome.reason
+
+
+def test_a_run_in_other_hands_is_waited_for(clicks, tmp_path):
+    """As after a kill, when the workers of the command before have not ended yet."""
+    waiting = job(clicks, tmp_path, epochs=1)
+    with RunFolder(tmp_path, waiting.experiment, 1).locked():
+        pool = LocalPool(1, 1, [-1])
+        pool.start(waiting)
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            assert not pool._receive(until - time.monotonic()), "it did not wait"
+    with pool:
+        events = []
+        while not events:
+            events = [event for event in pool.wait() if isinstance(event, Ended)]
+    assert events[0].outcome.state == "done"
+
+
+def test_a_server_that_cannot_fork_says_so_and_goes_on(clicks, tmp_path, monkeypatch):
+    def no_more_processes():
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    ours, theirs = Pipe()
+    server = server_module._Server(theirs)
+    monkeypatch.setattr(os, "fork", no_more_processes)
+    server._obey("start", 7, job(clicks, tmp_path), str(tmp_path), 1, -1)
+    (key, outcome), last = ours.recv(), ours.recv()
+    assert key == 7 and outcome.killed and "could not be started: [Errno 11]" in outcome.reason
+    assert last == (7, 1) and not server.children
+
+
 def test_a_refusal_is_a_failure_with_its_sentence(clicks, tmp_path):
     bad = job(clicks, tmp_path / "runs", params={"num_heads": 3})
     assert "num_heads=3 does not divide" in outcomes(do([bad]))[bad].reason
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_test_split_stays_unread(clicks, tmp_path):
+def test_the_test_split_stays_unread_until_it_is_asked_for(clicks, tmp_path):
     blind = job(clicks, tmp_path, epochs=1, test=False)
     assert "test" not in outcomes(do([blind]))[blind].metrics
     assert not list(tmp_path.glob("*/seed1/test_scores.parquet"))
     seeing = job(clicks, tmp_path, epochs=1)
-    assert "leaves the test split unread: add --force" in outcomes(do([seeing]))[seeing].reason
+    events = do([seeing])
+    assert "AUC" in outcomes(events)[seeing].metrics["test"]
+    assert not any(isinstance(event, Evaluated) for event in events), "it was trained anew"
+
+
+def test_other_work_than_a_run(clicks, tmp_path):
+    one, two = (replace(job(clicks, tmp_path / "runs", seed=seed), work=said_by) for seed in (1, 13))
+    found = outcomes(do([one, two]))
+    assert found[one].state == "done" and found[one].metrics == {"seed": 1, "gpu": -1}
+    assert found[two].state == "failed" and found[two].reason == "ValueError: an unlucky number"
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_prunable_job_ends_where_it_is_told_to(clicks, tmp_path):
@@ -192,6 +253,14 @@ def test_when_its_client_is_gone_everything_ends(clicks, tmp_path):
     folder = RunFolder(tmp_path, one.experiment, 1)
     assert folder.is_started
     wait_until_free(folder)
+
+
+def test_a_server_that_ends_before_it_is_ready_is_a_failure():
+    server = Server()
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(RunError, match="is gone"):
+        server.wait_until_ready()
+    server.close()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ ABOVE = {
     "jobs": ("tuning", "reporting", "comparing", "config", "cli"),
     "tuning": ("comparing", "cli"),
     "reporting": ("tuning",),
+    "comparing": ("cli",),
 }
 
 

@@ -367,3 +367,44 @@ def test_a_run_without_test_data_reports_validation_only(clicks, tmp_path):
     dataset = tiny().dataset.model_copy(update={"test_data": None})
     result = run(tiny(epochs=1).model_copy(update={"dataset": dataset}), clicks, tmp_path)
     assert "test" not in result.metrics and not (result.folder / "test_scores.parquet").exists()
+
+
+class TestTestSplitLater:
+    """A complete run whose test split was left unread: its weights score it when that is asked for."""
+
+    def test_gives_what_scoring_at_once_gives(self, finished, clicks, tmp_path):
+        unread = run(tiny(), clicks, tmp_path, test=False)
+        weights = (unread.folder / "model.pt").read_bytes()
+        assert "test" not in unread.metrics and not (unread.folder / "test_scores.parquet").exists()
+        scored = run(tiny(), clicks, tmp_path)
+        assert not scored.reused and (unread.folder / "model.pt").read_bytes() == weights
+        assert scored.metrics["test"] == finished.metrics["test"]
+        assert list(scored.metrics) == list(finished.metrics)
+        kept = [pl.read_parquet(result.folder / "test_scores.parquet") for result in (scored, finished)]
+        assert kept[0].equals(kept[1])
+        same = unread.metrics.keys() - {"seconds"}
+        assert {key: scored.metrics[key] for key in same} == {key: unread.metrics[key] for key in same}
+        assert run(tiny(), clicks, tmp_path).reused
+
+    def test_stopped_between_scores_and_metrics_is_not_scored_again(
+        self, finished, clicks, tmp_path, monkeypatch
+    ):
+        run(tiny(), clicks, tmp_path, test=False)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(RunFolder, "complete", lambda *args: stop())
+            run(tiny(), clicks, tmp_path)
+        assert "test" not in RunFolder(tmp_path, tiny(), 7).metrics
+        monkeypatch.setattr("fuxictr_qnn.training.run.score", lambda *args: stop())
+        assert run(tiny(), clicks, tmp_path).metrics["test"] == finished.metrics["test"]
+
+    def test_needs_the_weights(self, clicks, tmp_path):
+        unread = run(tiny(epochs=1), clicks, tmp_path, test=False)
+        (unread.folder / "model.pt").unlink()
+        with pytest.raises(RequestError, match="left the test split unread and kept no weights: add --force"):
+            run(tiny(epochs=1), clicks, tmp_path)
+        assert run(tiny(epochs=1), clicks, tmp_path, test=False).reused
+        assert "test" in run(tiny(epochs=1), clicks, tmp_path, force=True).metrics
+
+
+def stop():
+    raise KeyboardInterrupt

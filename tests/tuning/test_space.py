@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.tuning.search import Planned, at_random, grid
+from fuxictr_qnn.tuning.search import Planned, at_random, grid, shuffled
 from fuxictr_qnn.tuning.space import Space
 from fuxictr_qnn.tuning.tuner_file import read_tuner
 from tests.clicks import write_tuner
@@ -91,9 +91,7 @@ class TestGridAndRandom:
     @settings(max_examples=50, deadline=None)
     @given(st.integers(1, 60), st.integers(1, 60))
     def test_a_random_order_is_a_permutation(self, size, count):
-        from fuxictr_qnn.tuning.search import _shuffled
-
-        found = list(_shuffled(size))
+        found = list(shuffled(size))
         assert sorted(found) == list(range(size))
 
     def test_planned_trials_come_once_each(self, tmp_path):

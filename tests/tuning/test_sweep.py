@@ -114,6 +114,16 @@ class TestOneSession:
         for key in EIGHT:
             assert (bench.folder / "plots" / f"{key}.png").read_bytes().startswith(b"\x89PNG")
 
+    def test_large_values_may_differ_by_rounding(self, bench):
+        expid = {"monitor": {"AUC": 1e5}, "metrics": ["AUC", "logloss"]}
+        bench.do({"num_row": [1, 2]}, expid=expid)
+        file = bench.trials()[0] / "metrics.json"
+        metrics = json.loads(file.read_text())
+        metrics["valid"]["AUC"] += 1e-6
+        file.write_text(json.dumps(metrics))
+        sweep, pool = bench.do({"num_row": [1, 2]}, expid=expid)
+        assert not pool.started and sweep.count("done") == 2
+
     def test_a_weighted_sum_is_what_is_compared(self, bench):
         sweep, _ = bench.do({"num_row": [1, 2]}, expid={"monitor": {"AUC": 1, "logloss": -1}})
         assert sweep.best.standing.value == pytest.approx(0.6 + 0.04 - 0.01 - 0.05 / 3 - 0.5, abs=1e-6)
@@ -162,6 +172,35 @@ class TestAgain:
         assert len(pool.completed) == 4 and sweep.others == 0
         assert len(list(bench.data.glob("clicks/built-*"))) == len(list(bench.folder.glob("data-*"))) == 2
 
+    def test_trials_that_read_equal_files_are_one(self, bench, tmp_path):
+        bench.data = write_clicks(tmp_path / "data")
+        shutil.copy(bench.data / "clicks" / "train.csv", bench.data / "clicks" / "copy.csv")
+        space = {"train_data": ["clicks/train.csv", "clicks/copy.csv"], "num_row": [1, 2]}
+        sweep, pool = bench.do(space, FakePool(workers=4))
+        assert len(pool.started) == 2 and sweep.to_do == 0 and sweep.count("done") == 2
+        assert [row["state"] for row in bench.table()] == ["done"] * 2
+
+    def test_nothing_stays_of_a_best_trial_that_is_of_another_space(self, bench, pictures):
+        bench.do({"num_row": [1, 2]})
+        assert (bench.folder / "best.yaml").exists() and (bench.folder / "plots" / "num_row.png").exists()
+        bench.do({"num_layers": [2, 3]}, FakePool(fails=lambda experiment: "ZeroDivisionError"))
+        assert not (bench.folder / "best.yaml").exists() and not list(bench.folder.glob("plots/*"))
+
+    def test_fewer_weights_can_be_kept_later(self, bench):
+        bench.do(EIGHT)
+        assert len(list(bench.folder.rglob("model.pt"))) == 3
+        bench.do(EIGHT, keep=1)
+        (kept,) = bench.folder.rglob("model.pt")
+        assert kept.parents[1].name[-8:] == bench.table()[0]["trial"]
+
+    def test_another_class_of_the_same_name_is_refused(self, bench):
+        bench.do({"num_row": [1, 2]})
+        file = bench.trials()[0] / "metrics.json"
+        metrics = json.loads(file.read_text())
+        file.write_text(json.dumps(metrics | {"model_class": "_fuxictr_zoo_0123456789ab.QNNalpha:QNNalpha"}))
+        with pytest.raises(RequestError, match="by another class of that name .*give the --zoo"):
+            bench.do({"num_row": [1, 2]})
+
     def test_two_at_once_are_refused(self, bench):
         with open_sweep(bench.space(EIGHT), bench.folder, SweepData(bench.data), Options()):
             with pytest.raises(RunError, match="another process is at the sweep"):
@@ -177,6 +216,12 @@ class TestAgain:
         with pytest.raises(RequestError, match="--tag num_row=9: no trial has it.*'num_row=4'"):
             bench.do(EIGHT, tag="num_row=9")
 
+    def test_a_tag_with_a_value_means_that_value(self, bench):
+        _, pool = bench.do({"num_row": [1, 13]}, tag="num_row=1")
+        assert [job.experiment.model_params["num_row"] for job in pool.started] == [1]
+        _, pool = bench.do({"num_row": [1, 13]}, tag="13")
+        assert [job.experiment.model_params["num_row"] for job in pool.started] == [13]
+
 
 def fails(experiment):
     return {2: "killed by SIGKILL", 3: "ZeroDivisionError:\n  a bug"}.get(experiment.model_params["num_row"])
@@ -191,8 +236,21 @@ class TestFailures:
         _, pool = bench.do({"num_row": [1, 2, 3, 4]})
         assert not pool.started
 
+    def test_a_full_disk_is_said_in_a_sentence(self, bench, monkeypatch):
+        def full(*arguments):
+            raise OSError(28, "No space left on device", str(bench.folder / "results.csv"))
+
+        monkeypatch.setattr("fuxictr_qnn.tuning.results.write_text", full)
+        with pytest.raises(RunError, match="No space left on device.*results.csv.*the same command goes on"):
+            bench.do({"num_row": [1, 2]})
+        monkeypatch.undo()
+        sweep, _ = bench.do({"num_row": [1, 2]})
+        assert sweep.count("done") == 2
+
     def test_retrying_goes_on_after_a_signal_and_starts_anew_after_a_bug(self, bench):
         bench.do({"num_row": [1, 2, 3]}, FakePool(fails=fails))
+        weights = {path.parents[1] for path in bench.folder.rglob("checkpoint.pt")}
+        assert len(weights) == 1, "only the killed one may need them"
         _, pool = bench.do({"num_row": [1, 2, 3]}, retry_failed=True)
         assert [(job.experiment.model_params["num_row"], job.restart) for job in pool.started] == [
             (2, False),
@@ -241,6 +299,16 @@ class TestTpe:
     @pytest.fixture(autouse=True)
     def _optuna(self):
         pytest.importorskip("optuna")
+
+    def test_it_ends_where_there_are_fewer_experiments_than_combinations(self, bench):
+        space = {"num_row": [1, 2], "model_root": ["./a", "./b"]}
+        sweep, pool = bench.do(space, search="tpe", trials=4)
+        assert len(pool.completed) == 2 and sweep.to_do == 0
+
+    def test_wrong_combinations_are_passed_over(self, bench):
+        space = {"ema_decay": [None, 0.9], "average_last": [None, 3]}
+        sweep, pool = bench.do(space, search="tpe", trials=4)
+        assert len(pool.completed) == 3 and sweep.to_do == 0
 
     def test_so_many_trials_in_all_over_sessions(self, bench):
         space = {"num_row": list(range(1, 11)), "net_dropout": [0, 0.1, 0.2, 0.3]}

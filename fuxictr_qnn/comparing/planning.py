@@ -1,0 +1,239 @@
+"""What a comparison will cost and can show, from what was measured here: `--plan`, and `--budget`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fuxictr_qnn.comparing.budget import EPOCH_SHARE, LEAST_EPOCHS, Rate
+from fuxictr_qnn.comparing.drawing import Points
+from fuxictr_qnn.comparing.entrants import Entrant, without_recipes
+from fuxictr_qnn.comparing.folder import Folder
+from fuxictr_qnn.comparing.measuring import time_epoch
+from fuxictr_qnn.comparing.terms import Terms
+from fuxictr_qnn.errors import RunError
+from fuxictr_qnn.jobs import Ended, Event, Job, Pool, do_jobs
+from fuxictr_qnn.reporting.statistics import LEAST_SEEDS, detectable_difference, pooled_sd
+from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.space import Trial
+
+MEASURED = 4  # points of a model's space that are timed
+
+# Standard deviations of AUC over seeds that are known, and from where.
+ASSUMED_SD = (0.0003, 0.0012)
+ASSUMED_FROM = "QNNalpha on Frappe and ML-1M, 3 seeds, model_zoo/QNNalpha/README.md"
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """An entrant's part of the plan: runs in all, those that are done, and the rate of the others."""
+
+    rate: Rate
+    trials: int
+    seeds: int
+    done: int
+    what: str = ""
+
+    @property
+    def left(self) -> int:
+        return max(0, self.trials + self.seeds - self.done)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `--plan` prints.
+
+    Attributes:
+        sd: standard deviations of AUC over seeds, lowest and highest; `sd_from` says from where.
+        tests: of the family.
+    """
+
+    lines: list[PlanLine]
+    terms: Terms
+    workers: int
+    sd: tuple[float, ...]
+    sd_from: str
+    tests: int
+
+    @property
+    def expected(self) -> float:
+        """Seconds with these workers."""
+        return sum(line.left * line.rate.expected for line in self.lines) / self.workers
+
+    @property
+    def at_most(self) -> float:
+        return sum(line.left * line.rate.at_most for line in self.lines) / self.workers
+
+    @property
+    def scorings(self) -> int:
+        return sum(line.seeds for line in self.lines)
+
+    @property
+    def detectable(self) -> list[float]:
+        """For each `sd`; empty where nothing is tested."""
+        if self.tests < 1 or self.terms.seeds < LEAST_SEEDS:
+            return []
+        return [detectable_difference(sd, self.terms.seeds, tests=self.tests) for sd in self.sd]
+
+
+def make_plan(
+    entrants: Sequence[Entrant], terms: Terms, rates: dict[str, Rate], folder: Folder, workers: int
+) -> Plan:
+    """The plan of a comparison of which perhaps a part is done."""
+    lines = []
+    for entrant in entrants:
+        trials = 0 if entrant.recipe else terms.trials
+        seeds = terms.recipe_seeds if entrant.recipe else terms.seeds
+        done = min(trials, len(_metrics(folder, entrant, "tune"))) + min(
+            seeds, len(_metrics(folder, entrant, "runs"))
+        )
+        lines.append(PlanLine(rates[entrant.label], trials, seeds, done))
+    lines += _more_seeds(lines, terms)
+    groups = list(_aucs(folder, without_recipes(entrants)))
+    sd = pooled_sd(groups)
+    known = f"{sum(map(len, groups))} final runs in {folder.path}"
+    return Plan(
+        lines,
+        terms,
+        workers,
+        ASSUMED_SD if sd is None else (sd,),
+        f"assumed: {ASSUMED_FROM}" if sd is None else known,
+        tests=len(without_recipes(entrants)) - 1,
+    )
+
+
+def _more_seeds(lines: Sequence[PlanLine], terms: Terms) -> Iterator[PlanLine]:
+    """The seeds that the comparator and the best proposed model get: which they are is not known yet."""
+    if terms.more_seeds:
+        dearest = sorted(
+            (line.rate for line in lines if not line.rate.recipe), key=lambda rate: -rate.expected
+        )
+        for rate in dearest[:2]:
+            yield PlanLine(rate, 0, terms.more_seeds - terms.seeds, 0, ", or whichever gets more seeds")
+
+
+def _metrics(folder: Folder, entrant: Entrant, part: str) -> list[dict[str, Any]]:
+    """metrics.json of an entrant's complete runs: "tune" or "runs"."""
+    pattern = f"tune/{entrant.expid}/data-*/*/seed*" if part == "tune" else f"runs/{entrant.expid}-*/seed*"
+    if entrant.recipe:
+        pattern = f"runs/{entrant.expid}-{entrant.base.digest}/seed*"
+    found = []
+    for file in sorted(folder.path.glob(f"{pattern}/metrics.json")):
+        try:
+            found.append(json.loads(file.read_text()))
+        except ValueError:  # said when the comparison goes on
+            continue
+    return found
+
+
+def _aucs(folder: Folder, entrants: Sequence[Entrant]) -> Iterator[list[float]]:
+    """AUCs of the seeds of each final config: of test, where it was read."""
+    for entrant in entrants:
+        by_config: dict[str, list[float]] = {}
+        for record in _metrics(folder, entrant, "runs"):
+            auc = record.get("test", record["valid"])["AUC"]
+            by_config.setdefault(record["config_digest"], []).append(auc)
+        yield from by_config.values()
+
+
+# Measuring
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """Times what was not timed yet, one after another; the timings are kept in the folder.
+
+    Attributes:
+        key: names what timings hang on: the device, threads.
+        log: gets a line before that.
+    """
+
+    folder: Folder
+    data: SweepData
+    make_pool: Callable[[int | None], Pool]
+    key: str
+    zoo: Path | None = None
+    log: Callable[[str], None] = lambda line: None
+
+    def rates(self, entrants: Sequence[Entrant], fingerprint: str, trials: int) -> dict[str, Rate]:
+        """What each entrant costs, by label.
+
+        Args:
+            trials: of each entrant that is no recipe; 0 times the config as it stands.
+
+        Raises:
+            RunError: one could not be timed.
+        """
+        points = {entrant.label: _points(entrant, trials, self.zoo) for entrant in entrants}
+        timings = self._all_timings([trial for some in points.values() for trial in some], fingerprint)
+        return {
+            entrant.label: _rate(
+                entrant,
+                [timings[self._name(trial, fingerprint)] for trial in points[entrant.label]],
+                self.folder,
+            )
+            for entrant in entrants
+        }
+
+    def _name(self, trial: Trial, fingerprint: str) -> str:
+        return f"{trial.experiment.model} {trial.digest} {fingerprint} {self.key}"
+
+    def _all_timings(self, trials: Sequence[Trial], fingerprint: str) -> dict[str, Any]:
+        timings = self.folder.timings
+        names = {self._name(trial, fingerprint): trial for trial in trials}
+        jobs = {self._job(trial, fingerprint): name for name, trial in names.items() if name not in timings}
+        if not jobs:
+            return timings
+        self.log(f"timing {len(jobs)} settings, a few seconds each")
+        left = iter(jobs)
+
+        def note(event: Event) -> None:
+            if isinstance(event, Ended):
+                trial, found = names[jobs[event.job]], event.outcome.metrics
+                if found is None:
+                    raise RunError(f"timing {trial.experiment.expid} ({trial.label}): {event.outcome.reason}")
+                timings[jobs[event.job]] = found
+                self.log(f"  {trial.experiment.expid}: {found['train'] + found['evaluate']:.1f} s an epoch")
+
+        with self.make_pool(1) as pool:
+            do_jobs(pool, lambda: next(left, None), note)
+        self.folder.write_timings(timings)
+        return timings
+
+    def _job(self, trial: Trial, fingerprint: str) -> Job:
+        return Job(
+            trial.experiment,
+            trial.seed,
+            self.data.places(trial),
+            self.folder.runs,
+            zoo=self.zoo,
+            data_fingerprint=fingerprint,
+            work=time_epoch,
+        )
+
+
+def _points(entrant: Entrant, trials: int, zoo: Path | None) -> list[Trial]:
+    """Settings that stand for all of an entrant's."""
+    if entrant.recipe or not trials:
+        return [entrant.base]
+    space = Points(entrant.tuner, min(trials, MEASURED), zoo)
+    return space.trials(range(space.size))
+
+
+def _rate(entrant: Entrant, timings: Sequence[dict[str, Any]], folder: Folder) -> Rate:
+    cap = entrant.base.experiment.fit.epochs
+    done = [record["epochs"] for part in ("tune", "runs") for record in _metrics(folder, entrant, part)]
+    guess = min(cap, max(LEAST_EPOCHS, round(EPOCH_SHARE * cap)))
+    return Rate(
+        entrant.label,
+        entrant.recipe,
+        statistics.fmean(timing["train"] for timing in timings),
+        statistics.fmean(timing["evaluate"] for timing in timings),
+        cap,
+        statistics.fmean(done) if done else guess,
+        bool(done),
+    )

@@ -1,0 +1,79 @@
+"""From final runs to the rows of the table, and to what is fixed before a test split is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fuxictr_qnn.comparing.final import Config, Final
+from fuxictr_qnn.comparing.folder import now
+from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting.comparison import choose_comparator
+from fuxictr_qnn.reporting.entries import Entry
+from fuxictr_qnn.reporting.finding import read_run
+
+
+def entries_of(finals: Sequence[Final]) -> list[Entry]:
+    """A row a config that has a complete run; failed seeds stand in it with their reason.
+
+    Raises:
+        RequestError: run folders that were edited by hand.
+    """
+    problems: list[str] = []
+    by_config: dict[Config, list[Final]] = {}
+    for final in finals:
+        by_config.setdefault(final.config, []).append(final)
+    entries = []
+    for config, group in by_config.items():
+        runs = [read_run(final.path) for final in group if final.metrics is not None]
+        problems += [run for run in runs if isinstance(run, str)]
+        failed = {final.seed: final.failure for final in group if final.failure is not None}
+        if runs and not problems:
+            entries.append(Entry(config.label, tuple(runs), config.entrant.recipe, failed))
+    if problems:
+        raise RequestError(problems)
+    return entries
+
+
+def without_result(finals: Sequence[Final]) -> list[str]:
+    """A sentence about each config of which every seed failed."""
+    by_config: dict[Config, list[Final]] = {}
+    for final in finals:
+        by_config.setdefault(final.config, []).append(final)
+    return [
+        f"{config.label} has no row, every seed failed: {group[0].failure}"
+        for config, group in by_config.items()
+        if all(final.metrics is None for final in group)
+    ]
+
+
+def choice_of(finals: Sequence[Final], facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What chosen.yaml holds: the comparator, the best proposed model, and every config, by validation alone.
+
+    Args:
+        facts: label -> what is known of how its config was found.
+
+    Raises:
+        RequestError: no config has a result.
+    """
+    entries = entries_of(finals)
+    comparator = choose_comparator(entries)
+    if comparator is None:
+        raise RequestError(["no final run has a result:", *without_result(finals)])
+    ranked = [entry for entry in entries if not entry.recipe]
+    others = [entry for entry in ranked if not entry.is_baseline and entry is not comparator]
+    proposed = max(others, key=lambda entry: entry.spread("valid", "AUC").mean, default=None)
+    return {
+        "when": now(),
+        "comparator": comparator.label,
+        "proposed": proposed.label if proposed else None,
+        "configs": {
+            entry.label: {
+                "config_digest": entry.record.config_digest,
+                **facts.get(entry.label, {}),
+                "seeds": entry.seeds,
+                "valid_AUC": entry.values("valid", "AUC"),
+            }
+            for entry in entries
+        },
+    }

@@ -3,8 +3,8 @@
     python -m benchmarks.sweep --data-root data [--base QNNalpha_demo] [--epochs 4] [--turns 2]
 
 Eight trials (M = 1 to 4, two dropout rates), every turn in a fresh folder, one worker and two in turns.
-Before the first one the data is built and the server has imported everything; that is measured apart, since
-every command that starts runs pays it once.
+Before the first one the data is built, a picture is drawn (which loads matplotlib and its fonts) and the
+server has imported everything, which is measured apart: every command pays these once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ import yaml
 
 from fuxictr_qnn.jobs import Began, Event, LocalPool, cores
 from fuxictr_qnn.jobs.local import Server
+from fuxictr_qnn.reporting.drawing import new_figure
+from fuxictr_qnn.reporting.plots import has_matplotlib
 from fuxictr_qnn.reporting.table import markdown
+from fuxictr_qnn.reporting.theme import as_png, themed
 from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.options import Options
 from fuxictr_qnn.tuning.session import do_sweep, open_sweep
 from fuxictr_qnn.tuning.space import Space, Trial
-from fuxictr_qnn.tuning.sweep import Options, Row, Sweep
+from fuxictr_qnn.tuning.sweep import Row, Sweep
 from fuxictr_qnn.tuning.tuner_file import read_tuner
 
 SPACE = {"num_row": [1, 2, 3, 4], "net_dropout": [0.1, 0.2]}
@@ -86,6 +90,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), args.base, args.epochs, SweepData(args.data_root, args.build_dir))
         bench.data.ready(bench.first)
+        if has_matplotlib():
+            with themed():
+                as_png(new_figure(1, 1))
         for _ in range(args.turns):
             for workers, seconds in found.items():
                 taken, steps = bench.seconds(server, workers)

@@ -21,6 +21,7 @@ from fuxictr_qnn.cli.sweep_view import final_table, plan_table, watching
 from fuxictr_qnn.cli.tables import plain_console
 from fuxictr_qnn.errors import RequestError, RunError, do_all
 from fuxictr_qnn.jobs.threads import TOO_FEW_WORKERS, share_of_cores
+from fuxictr_qnn.tuning.options import Options
 from fuxictr_qnn.tuning.pruning import RULES
 from fuxictr_qnn.tuning.search import SEARCHES
 from fuxictr_qnn.tuning.tuner_file import Tuner, find_tuner, read_tuner
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_search_options(parser)
     parser.add_argument(
-        "--tag", metavar="T", help="do only trials whose name or values contain T, as num_row=4"
+        "--tag", metavar="T", help="do only trials with the value T, as num_row=4, or with T in their hash"
     )
     parser.add_argument("--retry-failed", action="store_true", help="do failed trials again")
     parser.add_argument(
@@ -89,7 +90,8 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Do what is left of the sweep. 0: every trial is done or pruned; 1: some failed."""
-    threads, tuner = _check(args)
+    options = Options(args.search, args.trials, args.prune, args.retry_failed, args.tag, args.keep)
+    threads, tuner = _check(args, options)
     if args.backend == "local" and not args.dry_run:
         from fuxictr_qnn.jobs.local import shared_server
 
@@ -97,10 +99,8 @@ def main(args: argparse.Namespace) -> int:
     from fuxictr_qnn.tuning.data import SweepData
     from fuxictr_qnn.tuning.session import do_sweep, look_at_sweep, open_sweep
     from fuxictr_qnn.tuning.space import Space
-    from fuxictr_qnn.tuning.sweep import Options
 
     space = Space(tuner, args.zoo)
-    options = Options(args.search, args.trials, args.prune, args.retry_failed, args.tag, args.keep)
     data, folder, console = SweepData(args.data_root, args.build_dir), args.out / tuner.name, plain_console()
     for note in space.notes:
         console.print(f"note: {note}", soft_wrap=True)
@@ -121,12 +121,13 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> tuple[int, Tuner]:
+def _check(args: argparse.Namespace, options: Options) -> tuple[int, Tuner]:
     """What can be said without torch; returns the threads of a worker and what the tuner file holds."""
     found: list = []
     checks = [
         lambda: found.append(_threads(args)),
         lambda: found.append(read_tuner(find_tuner(args.config), args.set)),
+        options.check,
         lambda: check_writable(args.out, "--out"),
         lambda: check_gpus(args.gpu),
         lambda: check_ray("--backend ray") if args.backend == "ray" else None,

@@ -18,9 +18,10 @@ from fuxictr_qnn.comparing.terms import Terms
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.jobs import Event, Pool
 from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.options import Options
 from fuxictr_qnn.tuning.session import do_sweeps, open_sweep
 from fuxictr_qnn.tuning.space import Space
-from fuxictr_qnn.tuning.sweep import Options, Row, Sweep
+from fuxictr_qnn.tuning.sweep import Row, Sweep
 
 PHASES = ("tune", "train", "test", "latency")
 

@@ -10,11 +10,12 @@ from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.files import new_folder
 from fuxictr_qnn.jobs import Ended, Event, Pool
 from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.options import Options
 from fuxictr_qnn.tuning.plots import draw_axes
 from fuxictr_qnn.tuning.results import write_tables
 from fuxictr_qnn.tuning.space import Space
 from fuxictr_qnn.tuning.store import Store
-from fuxictr_qnn.tuning.sweep import Options, Row, Sweep, Watch, run_sweeps
+from fuxictr_qnn.tuning.sweep import Row, Sweep, Watch, run_sweeps
 
 
 @contextmanager
@@ -49,14 +50,7 @@ def do_sweep(
     make_pool: Callable[[], Pool],
     watch: Watch = lambda sweep, row, event: None,
 ) -> None:
-    """Do what is left of an open sweep; tables are written after each trial, pictures at the end.
-
-    Args:
-        make_pool: workers; not asked for where nothing is left to do.
-
-    Raises:
-        RunError: the workers are lost, or the disk failed.
-    """
+    """`do_sweeps` for one."""
     do_sweeps([sweep], make_pool, watch)
 
 
@@ -65,7 +59,9 @@ def do_sweeps(
     make_pool: Callable[[], Pool],
     watch: Watch = lambda sweep, row, event: None,
 ) -> None:
-    """`do_sweep` for several sweeps, which share the workers.
+    """Do what is left of open sweeps, which share the workers.
+
+    Tables are written after each trial, pictures at the end.
 
     Args:
         make_pool: workers; not asked for where nothing is left to do.

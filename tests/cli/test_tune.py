@@ -168,7 +168,8 @@ class TestWrong:
         content = tuner_content({"num_row": [], "task": ["regression"]}) | {"base_expid": "QNNalpha_click"}
         Path("tuner.yaml").write_text(yaml.safe_dump(content))
         Path("blocked").touch()
-        said = self.refused(capsys, "--workers", 3, "--set", "epochs", "--out", "blocked/x", "--gpu", 99)
+        options = ["--workers", 3, "--set", "epochs", "--out", "blocked/x", "--gpu", 99, "--search", "random"]
+        said = self.refused(capsys, *options)
         for part in (
             "--workers 3: this machine has 2 cores",
             "num_row = []",
@@ -177,9 +178,10 @@ class TestWrong:
             "--set epochs: expected KEY=VALUE",
             "--out blocked/x: cannot be written",
             "--gpu 99",
+            "--search random needs --trials K",
         ):
             assert part in said
-        assert said.startswith("fuxictr: 7 problems\n")
+        assert said.startswith("fuxictr: 8 problems\n")
 
     def test_everything_that_needs_the_model(self, capsys):
         write_tuner(Path("tuner.yaml"), {"num_rows": [1, 2], "epochs": ["long", 2], "net_dropout": [0, "x"]})

@@ -8,10 +8,10 @@ import pytest
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.options import Options
 from fuxictr_qnn.tuning.search import grid
 from fuxictr_qnn.tuning.session import do_sweeps, open_sweep
 from fuxictr_qnn.tuning.space import Space
-from fuxictr_qnn.tuning.sweep import Options
 from fuxictr_qnn.tuning.tuner_file import read_tuner
 from tests.clicks import write_clicks, write_tuner
 from tests.tuning.fake_pool import FakePool

@@ -15,9 +15,9 @@ import yaml
 from fuxictr_qnn.config import load_experiment
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.options import Options
 from fuxictr_qnn.tuning.session import do_sweep, look_at_sweep, open_sweep
 from fuxictr_qnn.tuning.space import Space
-from fuxictr_qnn.tuning.sweep import Options
 from fuxictr_qnn.tuning.tuner_file import read_tuner
 from tests.clicks import write_clicks, write_tuner
 from tests.tuning.fake_pool import FakePool

@@ -168,6 +168,19 @@ def constructor_keys(cls: type) -> tuple[set[str], bool]:
     return keys, open_ended
 
 
+NO_DEFAULT = inspect.Parameter.empty  # what a key has that the constructor does not name, or has to be given
+
+
+def constructor_default(cls: type, key: str) -> Any:
+    """What a key is where a config leaves it out, by the first class that names it; else NO_DEFAULT."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameter = inspect.signature(base.__init__).parameters.get(key)
+            if parameter is not None:
+                return parameter.default
+    return NO_DEFAULT
+
+
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
     return [p for p in importlib.metadata.entry_points(group=ENTRY_POINTS) if p.name not in OWN_MODELS]
 

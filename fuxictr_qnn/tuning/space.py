@@ -23,7 +23,13 @@ from fuxictr_qnn.config.model_params import unknown_key
 from fuxictr_qnn.data.fingerprint import PATHS
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.models.registry import constructor_keys, find_model, is_own, zoo_package
+from fuxictr_qnn.models.registry import (
+    constructor_default,
+    constructor_keys,
+    find_model,
+    is_own,
+    zoo_package,
+)
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.tuning.tuner_file import Tuner
 
@@ -130,8 +136,8 @@ class Space:
             RequestError: with all that is wrong with it.
         """
         loaded = self._resolved(values)
-        package = self._zoo_package(loaded.experiment.model)
-        return Trial(values, loaded.experiment, loaded.seed, loaded.config_dir, package)
+        experiment = self._without_defaults(loaded.experiment)
+        return Trial(values, experiment, loaded.seed, loaded.config_dir, self._zoo_package(experiment.model))
 
     def trials(self, indices: Iterable[int]) -> list[Trial]:
         """The trials with these numbers, each experiment once.
@@ -157,6 +163,20 @@ class Space:
         return values.keys() == self.axes.keys() and all(
             any(repr(value) == repr(known) for known in self.axes[key]) for key, value in values.items()
         )
+
+    def _without_defaults(self, experiment: Experiment) -> Experiment:
+        """An axis at the constructor's default is the experiment without it, which may have been done.
+
+        What the base writes down stays.
+        """
+        cls = find_model(experiment.model, self.zoo)
+        written = self.entry.values.keys() | self.entry.base.keys()
+        params = {
+            key: value
+            for key, value in experiment.model_params.items()
+            if key in written or not _same(constructor_default(cls, key), value)
+        }
+        return experiment.model_copy(update={"model_params": params})
 
     def _zoo_package(self, model: str) -> str:
         if self.zoo is not None and model not in self._zoo_packages:
@@ -210,6 +230,13 @@ class Space:
             for key in unknown
             if key.partition(".")[0] not in accepted
         }
+
+
+def _same(default: Any, value: Any) -> bool:
+    """Equal, and of one kind: a tuple is a list, 1 is not True."""
+    if isinstance(default, tuple):
+        default = list(default)
+    return type(default) is type(value) and default == value
 
 
 def _one_by_one(axes: dict[str, list[Any]]) -> Iterator[Values]:

@@ -54,7 +54,7 @@ def test_sweeps_share_workers(tuner, tmp_path, monkeypatch):
         do_sweeps([first, second], lambda: pool, lambda sweep, row, event: seen.append(len(pool.running)))
         assert len(first.done) == len(second.done) == 2
     assert max(seen) == 3
-    assert [job.experiment.model_params["num_row"] for job in pool.started] == [1, 2, 3, 4]
+    assert [job.experiment.model_params.get("num_row", 2) for job in pool.started] == [1, 2, 3, 4]
     assert (tmp_path / "one" / "best.yaml").exists() and (tmp_path / "two" / "results.csv").exists()
 
 
@@ -62,10 +62,10 @@ def test_killed_trials_go_on_where_that_is_asked_for(tuner, tmp_path, monkeypatc
     monkeypatch.setattr("fuxictr_qnn.tuning.session.draw_axes", lambda sweep: [])
 
     def session(reason, **options):
-        pool = FakePool(fails=lambda experiment: reason(experiment.model_params["num_row"]))
+        pool = FakePool(fails=lambda experiment: reason(experiment.model_params.get("num_row", 2)))
         with open_sweep(Space(tuner), tmp_path / "it", SweepData(tmp_path), Options(**options)) as sweep:
             do_sweeps([sweep], lambda: pool)
-        return [job.experiment.model_params["num_row"] for job in pool.started]
+        return [job.experiment.model_params.get("num_row", 2) for job in pool.started]
 
     assert session({1: "killed by SIGKILL", 2: "the loss is not finite"}.get) == [1, 2]
     assert session(lambda rows: None) == []

@@ -43,6 +43,17 @@ class TestNames:
         more = names(grid(space_of(tmp_path, {"num_row": [4, 2, 1], "net_dropout": [0.3, 0.1]})))
         assert set(before) < set(more) and len(more) == 6
 
+    def test_a_new_key_at_the_constructors_value_is_the_trial_that_there_was(self, tmp_path):
+        before = names(grid(space_of(tmp_path, {"num_row": [1, 2]})))
+        more = grid(space_of(tmp_path, {"num_row": [1, 2], "head_layout": ["reference", "block"]}))
+        assert set(before) < set(names(more)) and len(more) == 4
+        assert more[0].values == {"num_row": 1, "head_layout": "reference"}
+
+    def test_a_value_is_the_default_only_if_it_is_of_its_kind(self, tmp_path):
+        one, other = grid(space_of(tmp_path, {"consistency_weight": [1.0, 2.0]}))
+        assert "consistency_weight" not in one.experiment.model_params
+        assert other.experiment.model_params["consistency_weight"] == 2.0
+
     def test_one_and_the_same_experiment_is_one_trial(self, tmp_path):
         assert len(grid(space_of(tmp_path, {"num_row": [1, 2], "model_root": ["./a", "./b"]}))) == 2
         assert len(grid(space_of(tmp_path, {"net_regularizer": [0, 0.0]}))) == 1

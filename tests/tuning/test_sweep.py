@@ -208,7 +208,7 @@ class TestAgain:
 
     def test_a_part_of_the_trials(self, bench):
         _, pool = bench.do(EIGHT, tag="num_row=2")
-        assert [job.experiment.model_params["num_row"] for job in pool.started] == [2, 2]
+        assert [job.experiment.model_params.get("num_row", 2) for job in pool.started] == [2, 2]
         assert [row["state"] for row in bench.table()] == ["done"] * 2 + ["new"] * 6
         digest = bench.table()[-1]["trial"]
         _, pool = bench.do(EIGHT, tag=digest)
@@ -218,13 +218,15 @@ class TestAgain:
 
     def test_a_tag_with_a_value_means_that_value(self, bench):
         _, pool = bench.do({"num_row": [1, 13]}, tag="num_row=1")
-        assert [job.experiment.model_params["num_row"] for job in pool.started] == [1]
+        assert [job.experiment.model_params.get("num_row", 2) for job in pool.started] == [1]
         _, pool = bench.do({"num_row": [1, 13]}, tag="13")
-        assert [job.experiment.model_params["num_row"] for job in pool.started] == [13]
+        assert [job.experiment.model_params.get("num_row", 2) for job in pool.started] == [13]
 
 
 def fails(experiment):
-    return {2: "killed by SIGKILL", 3: "ZeroDivisionError:\n  a bug"}.get(experiment.model_params["num_row"])
+    return {2: "killed by SIGKILL", 3: "ZeroDivisionError:\n  a bug"}.get(
+        experiment.model_params.get("num_row", 2)
+    )
 
 
 class TestFailures:
@@ -252,7 +254,7 @@ class TestFailures:
         weights = {path.parents[1] for path in bench.folder.rglob("checkpoint.pt")}
         assert len(weights) == 1, "only the killed one may need them"
         _, pool = bench.do({"num_row": [1, 2, 3]}, retry_failed=True)
-        assert [(job.experiment.model_params["num_row"], job.restart) for job in pool.started] == [
+        assert [(job.experiment.model_params.get("num_row", 2), job.restart) for job in pool.started] == [
             (2, False),
             (3, True),
         ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
-from benchmarks import decision_surfaces, histories, paper, qin, schedules
+from benchmarks import decision_surfaces, histories, paper, qin, redraw, schedules
 from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
 from benchmarks.reference import QNNalphaReference
 from benchmarks.workloads import LABEL, Workload
@@ -135,3 +136,24 @@ def test_what_a_schedule_moves_is_told_from_what_a_model_moves():
         schedules.gap(found | {("DNN", "fuxictr"): found["DNN", "patient"]}, ("LR", "a"), ("DNN", "patient"))
         == "–"
     )
+
+
+def test_redrawn_negatives_are_items_that_the_user_never_used():
+    rng = np.random.default_rng(0)
+    columns = {
+        "label": rng.integers(2, size=600),
+        "user": rng.integers(9, size=600),
+        "item": rng.integers(40, size=600),
+    }
+    rows = pl.DataFrame(columns).with_columns(context=pl.int_range(600))
+    train, test = rows[:500], rows[500:]
+    after, again = (redraw.redrawn(train, [test], seed=1) for _ in range(2))
+    assert after.equals(again) and not after.equals(redraw.redrawn(train, [test], seed=2))
+    assert after.drop("item").equals(train.drop("item"))
+    assert after.filter(pl.col("label") == 1).equals(train.filter(pl.col("label") == 1))
+    uses = set(rows.filter(pl.col("label") == 1).select("user", "item").iter_rows())
+    drawn = set(after.filter(pl.col("label") == 0).select("user", "item").iter_rows())
+    assert not uses & drawn
+    for user in range(9):  # and any of them
+        never = {item for item in range(40) if (user, item) not in uses}
+        assert len({item for name, item in drawn if name == user}) > 0.4 * len(never)

@@ -12,10 +12,11 @@ from rich.table import Table as RichTable
 
 from fuxictr_qnn.cli.options import add_data_options
 from fuxictr_qnn.cli.tables import plain_console, plain_table
-from fuxictr_qnn.reporting.table import FORMATS, Table
+from fuxictr_qnn.reporting.table import FORMATS, MISSING, Table
 
 if TYPE_CHECKING:
     from fuxictr_qnn.reporting.report import Section
+    from fuxictr_qnn.reporting.slices import Sliced
 
 HELP = "tables, tests and pictures from run folders"
 # On a terminal, the ones that matter most first: what it has no room for is in the files.
@@ -53,6 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tensorboard", action="store_true", help="also the training curves as TensorBoard event files"
     )
+    parser.add_argument(
+        "--slices",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FEATURE",
+        help="also predicted and observed clicks, calibration error and AUC by the values of these features, "
+        "and for ids that training knew and those it did not; reads the runs' data",
+    )
     add_data_options(parser)
 
 
@@ -71,28 +81,38 @@ def main(args: argparse.Namespace) -> int:
     """Print the tables in short, and write them in full."""
     from fuxictr_qnn.data.places import Places
     from fuxictr_qnn.reporting.finding import find_runs
-    from fuxictr_qnn.reporting.report import check_request, sections_of, write_report
+    from fuxictr_qnn.reporting.report import check_request, sections_of, slices_of_sections, write_report
 
     console = plain_console()
     check_request(args.to, args.format, args.tensorboard)
     found = find_runs(args.folders)
     places = Places(args.data_root, args.build_dir)
+
+    def log(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
     sections = sections_of(
-        found.runs,
-        comparator=args.comparator,
-        recipes=args.recipe,
-        places=places,
-        log=lambda text: console.print(text, soft_wrap=True),
+        found.runs, comparator=args.comparator, recipes=args.recipe, places=places, log=log
     )
+    slices = slices_of_sections(sections, args.slices, places, log) if args.slices else []
     files = write_report(
-        sections, args.to, formats=args.format, left_out=found.left_out, tensorboard=args.tensorboard
+        sections,
+        args.to,
+        formats=args.format,
+        left_out=found.left_out,
+        tensorboard=args.tensorboard,
+        slices=slices,
     )
-    show(console, sections, found.left_out, files)
+    show(console, sections, found.left_out, files, [sliced for _, sliced in slices])
     return 0
 
 
 def show(
-    console: Console, sections: Sequence[Section], left_out: Sequence[str], files: Sequence[Path]
+    console: Console,
+    sections: Sequence[Section],
+    left_out: Sequence[str],
+    files: Sequence[Path],
+    slices: Sequence[Sliced] = (),
 ) -> None:
     """Print tables in short, what is not in them, and where everything is."""
     from fuxictr_qnn.reporting.plots import has_matplotlib
@@ -106,11 +126,30 @@ def show(
         console.print(_short(section.table, console.width))
         for note in section.table.notes:
             line(f"  {note}")
+    for sliced in slices:
+        line(f"\n{sliced.table.title}")
+        console.print(_known_and_unseen(sliced.table))
+        for note in sliced.table.notes:
+            line(f"  {note}")
     for sentence in left_out:
         line(f"left out: {sentence}")
     if not has_matplotlib():
         line(NO_PLOTS)
     line(f"wrote {len(files)} files; see {files[-1]}")
+
+
+def _known_and_unseen(table: Table) -> RichTable:
+    """Of a sliced test split the rows that people ask for first; the values are in the files."""
+    short = plain_table(table.headings[:2])
+    shown = [
+        i for i in range(2, len(table.headings)) if any(row.cells[i].text != MISSING for row in table.rows)
+    ]
+    for i in shown:
+        short.add_column(table.headings[i], justify="right")
+    for row in table.rows:
+        if row.cells[0].values["kind"] in ("all", "known", "unseen"):
+            short.add_row(*(row.cells[i].text for i in (0, 1, *shown)))
+    return short
 
 
 def _short(table: Table, width: int) -> RichTable:

@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seeds.add_argument("--seed", nargs="+", action="extend", type=int, metavar="S", help="run each seed")
     seeds.add_argument("--seeds", type=int, metavar="K", help="the config's seed and the K-1 after it")
     add_set_option(parser)
+    parser.add_argument(
+        "--init-from",
+        metavar="RUN",
+        help="start from the weights of a run folder, the newest complete run of an expid below --out, or a "
+        "file of FuxiCTR's (.model): rows of embeddings are carried over by token",
+    )
     parser.add_argument("--gpu", type=int, metavar="N", help="-1: the CPU (default: a GPU if there is one)")
     parser.add_argument("--amp", choices=["bf16"], help="mixed precision")
     add_data_options(parser)
@@ -53,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_distributed_options(parser)
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    again.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue an interrupted run, or a complete one with more epochs",
+    )
     again.add_argument("--force", action="store_true", help="run again even where a run is complete")
     parser.add_argument("--dry-run", action="store_true", help="show what would run; write nothing")
 
@@ -106,6 +116,7 @@ def _calls(item: Loaded, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "resume": args.resume,
             "force": args.force,
             "engine": args.engine,
+            "keep_checkpoint": True,
         }
 
 
@@ -139,6 +150,8 @@ def _checked(args: argparse.Namespace) -> list[Loaded]:
     if args.distributed == "ray":
         attempt(check_ray, "--distributed ray")
     problems += distributed_problems(args)
+    if args.init_from:
+        overrides += attempt(_start, args.init_from, args.out) or []
     loaded = [attempt(load_experiment, expid, args.config, overrides, args.zoo) for expid in expids]
     last = max((item.seed + (args.seeds or 1) - 1 for item in loaded if item), default=0)
     if last not in SEEDS:
@@ -149,6 +162,16 @@ def _checked(args: argparse.Namespace) -> list[Loaded]:
     if problems:
         raise RequestError(dict.fromkeys(problems))
     return loaded
+
+
+def _start(where: str, out: Path) -> list[str]:
+    """The override that --init-from stands for; a name that is no place is an expid's newest run."""
+    import json
+
+    from fuxictr_qnn.serving.saved import open_run
+
+    place = Path(where) if Path(where).exists() or Path(where).name != where else open_run(where, out).folder
+    return [f"init_from={json.dumps(str(place))}"]
 
 
 def _best_possible(loaded: list[Loaded]) -> dict[str, float] | None:

@@ -90,6 +90,11 @@ def check_fit(fit: Settings, dataset: DatasetSpec | None, problems: list[str]) -
         problems.append(
             f"{dataset.source}: {', '.join(grouped)} need group_id, the column that names the groups"
         )
+    if dataset is not None and dataset.negative_sampling_rate and _value(fit, "task").value == "regression":
+        problems.append(
+            f"{dataset.source}: negative_sampling_rate corrects probabilities, but a regression has none: "
+            "remove it"
+        )
     _check_optimizer(fit, problems)
     _check_task(fit, metrics, problems)
 

@@ -14,7 +14,7 @@ FIT_KEYS = frozenset(FitSettings.model_fields)
 DATASET_KEYS = frozenset(DatasetSpec.model_fields) - {"source"}
 FEATURE_KEYS = frozenset(FeatureUse.model_fields)
 COLUMN_KEYS = frozenset(ColumnSpec.model_fields)
-OTHER_KEYS = frozenset({"model", "seed"})
+OTHER_KEYS = frozenset({"model", "seed", "init_from"})
 
 # Old names of FuxiCTR 1.x and of the authors' configs that mean the same.
 RENAMED = {

@@ -17,6 +17,7 @@ from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import constructor_keys, model_class
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
 from fuxictr_qnn.training.settings import FitSettings
+from fuxictr_qnn.training.starting_point import StartingPoint, starting_point
 
 DEFAULT_EXPID = "QNNalpha_demo"
 DEFAULT_SEED = 2024
@@ -79,6 +80,7 @@ def resolved(entry: Entry, written: Settings, zoo: Path | None, problems: list[s
     fit, dataset, features, params = _parts(settings)
 
     seed = _seed(settings, problems)
+    init_from = _init_from(settings, problems)
     known = "dataset_id" in dataset
     spec = checked_spec(dataset, _dataset_file(settings, entry), problems) if known else None
     check_fit(fit, spec, problems)
@@ -89,7 +91,13 @@ def resolved(entry: Entry, written: Settings, zoo: Path | None, problems: list[s
     if problems or spec is None or fit_settings is None or use is None:
         raise RequestError(problems)
     experiment = Experiment(
-        expid=entry.name, model=model, model_params=model_params, features=use, fit=fit_settings, dataset=spec
+        expid=entry.name,
+        model=model,
+        model_params=model_params,
+        features=use,
+        fit=fit_settings,
+        dataset=spec,
+        init_from=init_from,
     )
     return Loaded(experiment, seed, notes, entry.folder)
 
@@ -157,6 +165,17 @@ def _seed(settings: Settings, problems: list[str]) -> int:
         problems.append(f"{seed.origin}: seed = {seed.value!r}: expected {EXPECTED_SEED}")
         return DEFAULT_SEED
     return seed.value
+
+
+def _init_from(settings: Settings, problems: list[str]) -> StartingPoint | None:
+    setting = settings.get("init_from")
+    if setting is None or setting.value is None:
+        return None
+    try:
+        return starting_point(setting.value)
+    except RequestError as error:
+        problems += [f"{setting.origin}: {problem}" for problem in error.problems]
+        return None
 
 
 def _text(settings: Settings, key: str, entry: Entry, problems: list[str]) -> str | None:

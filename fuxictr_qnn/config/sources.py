@@ -116,6 +116,7 @@ def _replayed(file: Path, data: dict[str, Any]) -> Entry:
         parts = [experiment[part] for part in ("dataset", "features", "fit", "model_params")]
         values = {key: value for part in parts for key, value in part.items() if key != "source"}
         values |= {"model": experiment["model"], "seed": seed, **_reading(data.get("buffer_bytes"))}
+        values |= {"init_from": experiment["init_from"]} if experiment.get("init_from") else {}
         return Entry(experiment["expid"], file, values, dataset_file=Path(experiment["dataset"]["source"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{file}: not a run folder's config.yaml, {error} is missing or wrong") from None

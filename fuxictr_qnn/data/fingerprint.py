@@ -16,7 +16,7 @@ FORMAT_VERSION = 2  # raise it whenever the same input would be built differentl
 CACHE_NAME = "content-hashes.json"
 PATHS = {"source", "data_root", "train_data", "valid_data", "test_data", "item_info", "item_features"}
 FACTS = {"origin", "expected"}  # about the data; they decide nothing
-NOT_IN_BUILD = PATHS | FACTS | {"group_id", "rebuild_dataset"}
+NOT_IN_BUILD = PATHS | FACTS | {"group_id", "rebuild_dataset", "negative_sampling_rate"}
 
 
 class ContentHashes:

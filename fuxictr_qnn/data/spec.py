@@ -90,6 +90,7 @@ class DatasetSpec(BaseModel):
     label_col: list[LabelSpec] = []
     group_id: str | None = None
     weight_col: str | None = None  # each training row's weight in the loss
+    negative_sampling_rate: float | None = Field(None, gt=0, le=1)  # share of negatives that the data kept
     # train_data is divided where a size is given: raw/splits.py says how
     valid_size: int | float | None = None
     test_size: int | float | None = None

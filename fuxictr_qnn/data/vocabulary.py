@@ -184,3 +184,31 @@ def write_vocabularies(file: Path, vocabularies: dict[str, Vocabulary]) -> None:
             target.write("}")
             opening = ","
         target.write("}\n" if vocabularies else "{}\n")
+
+
+def read_vocabularies(file: Path, kinds: dict[str, str]) -> dict[str, Vocabulary]:
+    """What `write_vocabularies` wrote.
+
+    Args:
+        kinds: wanted column -> name of the polars type of its tokens ("String", "Int64" ...).
+
+    Raises:
+        ValueError, KeyError, OSError: not such a file, or without one of the columns.
+    """
+    stored = dict(json.loads(file.read_text(), object_pairs_hook=list))  # pairs: __OOV__ may be a token, too
+    return {name: _restored(stored[name], kind) for name, kind in kinds.items()}
+
+
+def _restored(pairs: list[tuple[str, int]], kind: str) -> Vocabulary:
+    at = max((place for place, (token, _) in enumerate(pairs) if token == "__OOV__"), default=0)
+    if not at or pairs[0] != ("__PAD__", PAD) or not all(type(number) is int for _, number in pairs):
+        raise ValueError("a vocabulary is __PAD__: 0, tokens with whole numbers, and __OOV__")
+    tokens = [pair for place, pair in enumerate(pairs) if place not in (0, at)]
+    values = [_PARSERS[kind.rstrip("0123456789")](token) for token, _ in tokens]
+    ids = np.array([number for _, number in tokens], np.int64)
+    if len(np.unique(ids)) < len(ids) or (ids <= PAD).any():
+        raise ValueError("two tokens share an id, or have that of the padding")
+    return Vocabulary(pl.Series("token", values, getattr(pl, kind)), ids, pairs[at][1])
+
+
+_PARSERS = {"String": str, "Boolean": "true".__eq__, "Int": int, "UInt": int, "Float": float}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.reporting.calibration import reliability
 from fuxictr_qnn.reporting.drawing import (
     COLOURED,
     WIDTH,
@@ -26,6 +25,7 @@ from fuxictr_qnn.reporting.effects import CROWD, draw_effect, one_key_apart
 from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.labels import place_labels
 from fuxictr_qnn.reporting.theme import light, themed
+from fuxictr_qnn.training.calibration import reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

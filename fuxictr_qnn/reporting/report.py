@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fuxictr_qnn.data.places import Places
-from fuxictr_qnn.errors import RequestError, unknown
+from fuxictr_qnn.errors import RequestError, do_all, unknown
 from fuxictr_qnn.files import is_writable, write_bytes, write_text
 from fuxictr_qnn.reporting.comparison import Comparison, compare_entries
 from fuxictr_qnn.reporting.entries import Entry, entries_by_data
@@ -17,6 +18,8 @@ from fuxictr_qnn.reporting.plots import Picture, has_matplotlib, pictures
 from fuxictr_qnn.reporting.reproduced import published_fingerprints
 from fuxictr_qnn.reporting.results import results_table
 from fuxictr_qnn.reporting.runs import Run
+from fuxictr_qnn.reporting.slice_plot import draw_slices
+from fuxictr_qnn.reporting.slices import Sliced, slice_entries
 from fuxictr_qnn.reporting.table import FORMATS, Table, csv_of
 from fuxictr_qnn.reporting.tensorboard import require_tensorboard, write_events
 from fuxictr_qnn.reporting.theme import alone, as_png, as_svg
@@ -89,6 +92,25 @@ def make_section(
     return Section(f"{dataset_id}-{fingerprint}" if several else dataset_id, comparison, table)
 
 
+def slices_of_sections(
+    sections: Iterable[Section], features: Sequence[str], places: Places, log: Log = lambda message: None
+) -> list[tuple[Section, Sliced]]:
+    """The test rows of each section's runs by the values of features.
+
+    Raises:
+        RequestError: see `slice_entries`; problems of all sections together.
+    """
+    found: list[tuple[Section, Sliced]] = []
+
+    def add(section: Section) -> None:
+        entries = section.comparison.entries
+        sliced = slice_entries(entries, section.table.title, list(dict.fromkeys(features)), places, log)
+        found.extend((section, each) for each in sliced)
+
+    do_all(partial(add, section) for section in sections)
+    return found
+
+
 def check_request(to: Path, formats: Sequence[str], tensorboard: bool) -> None:
     """Refuse, before anything is read, what could not be written.
 
@@ -116,10 +138,12 @@ def write_report(
     formats: Sequence[str] = tuple(FORMATS),
     left_out: Sequence[str] = (),
     tensorboard: bool = False,
+    slices: Sequence[tuple[Section, Sliced]] = (),
 ) -> list[Path]:
     """Write results.csv (a row a run), table.* in each format, plots/ and report.html.
 
     Args:
+        slices: of `slices_of_sections`; they become slices.* in each format, pictures and a part of the page.
         left_out: a sentence about each run folder that is in no table.
 
     Returns:
@@ -129,6 +153,8 @@ def write_report(
     texts = {"results.csv": csv_of([line for section in sections for line in _lines(section)])}
     for ending, write in (FORMATS[name] for name in formats):
         texts[f"table.{ending}"] = write(tables)
+        if slices:
+            texts[f"slices.{ending}"] = write([sliced.table for _, sliced in slices])
     written = []
     for name, text in texts.items():
         write_text(to / name, text)
@@ -139,8 +165,13 @@ def write_report(
     if tensorboard:
         for section in sections:
             written += write_events(section.comparison.entries, to / "tensorboard" / section.name)
+    parts = list(zip(tables, drawn, strict=True))
+    for section, sliced in slices:
+        drawings = [draw_slices(sliced, section.comparison.entries)] if has_matplotlib() else []
+        written += [file for picture in drawings for file in _write_picture(section, picture, to / "plots")]
+        parts.append((sliced.table, drawings))
     remarks = [] if has_matplotlib() else [f"{NO_PLOTS}."]
-    write_text(to / "report.html", page(title, list(zip(tables, drawn, strict=True)), left_out, remarks))
+    write_text(to / "report.html", page(title, parts, left_out, remarks))
     return [*written, to / "report.html"]
 
 

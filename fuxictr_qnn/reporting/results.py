@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from fuxictr_qnn.reporting.calibration import expected_calibration_error, predicted_over_observed
 from fuxictr_qnn.reporting.comparison import Comparison
 from fuxictr_qnn.reporting.entries import RECIPE, Entry
 from fuxictr_qnn.reporting.published import Figure, load_published
 from fuxictr_qnn.reporting.reproduced import figure_beside, verdict
 from fuxictr_qnn.reporting.statistics import LEAST_GAIN, LEAST_SEEDS, POWER, Spread
 from fuxictr_qnn.reporting.table import MISSING, Cell, Table, TableRow
+from fuxictr_qnn.training.calibration import expected_calibration_error, predicted_over_observed
 
 DECIMALS = 5
 SMALL = 0.05  # a logloss below it is shown with one decimal more

@@ -75,7 +75,14 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Everything about model, features and training that can differ between two runs on one dataset."""
         parts = (self.experiment[key] for key in ("fit", "features", "model_params"))
-        return {"model": self.record.model} | {key: value for part in parts for key, value in part.items()}
+        own = {key: value for part in parts for key, value in part.items()}
+        return {"model": self.record.model, "init_from": self._start} | own
+
+    @property
+    def _start(self) -> str | None:
+        """The last two names of the path to the weights it started from: of a run, its own and its seed."""
+        start = self.experiment.get("init_from")
+        return "/".join(Path(start["weights"]).parts[-2:]) if start else None
 
     @property
     def data(self) -> tuple[str, str]:

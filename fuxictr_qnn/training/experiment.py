@@ -12,6 +12,7 @@ from typing_extensions import NotRequired, TypedDict  # pydantic reads the stand
 from fuxictr_qnn.data.fingerprint import FACTS, PATHS
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.training.settings import FitSettings
+from fuxictr_qnn.training.starting_point import StartingPoint
 
 
 class FeatureChange(TypedDict):
@@ -57,6 +58,7 @@ class Experiment(BaseModel):
     features: FeatureUse
     fit: FitSettings
     dataset: DatasetSpec
+    init_from: StartingPoint | None = None  # first weights; None: drawn by the seed
 
     @property
     def digest(self) -> str:
@@ -65,10 +67,16 @@ class Experiment(BaseModel):
         Paths are left out: which data was used is the data fingerprint's to say. So are defaults: a new
         key that changes nothing leaves the names of old runs as they are. So is what suits the machine:
         whether data is streamed, and in how much memory, though it changes the order of shuffled rows.
+        Of the weights that it starts from, the contents count.
         """
         settings = self.model_dump(
             mode="json",
-            exclude={"expid": True, "dataset": PATHS | FACTS, "fit": {"streaming", "memory_budget"}},
+            exclude={
+                "expid": True,
+                "dataset": PATHS | FACTS,
+                "fit": {"streaming", "memory_budget"},
+                "init_from": {"weights"},
+            },
             exclude_defaults=True,
         )
         text = json.dumps(settings, sort_keys=True)

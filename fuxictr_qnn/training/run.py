@@ -23,16 +23,19 @@ from fuxictr_qnn.data import (
 )
 from fuxictr_qnn.data.dataset import SPLITS
 from fuxictr_qnn.errors import CutShort, RequestError
+from fuxictr_qnn.training.calibration import figures
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
 from fuxictr_qnn.training.distributed.workers import ALONE, Workers
 from fuxictr_qnn.training.evaluation import Scores, evaluate, metrics_of, score
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.fit import Fit, Hooks, Position
 from fuxictr_qnn.training.metrics import check_metrics
+from fuxictr_qnn.training.more_epochs import Shorter, copy_state, find_shorter
 from fuxictr_qnn.training.progress import FitProgress
 from fuxictr_qnn.training.record import run_record
 from fuxictr_qnn.training.run_folder import RunFolder
 from fuxictr_qnn.training.setup import build_model, replace_optimizer, seed_everything
+from fuxictr_qnn.training.warm_start import say, warm_start
 
 logger = logging.getLogger("fuxictr_qnn")
 
@@ -61,6 +64,7 @@ def run_seed(
     test: bool = True,
     data_fingerprint: str | None = None,
     hooks: Hooks | None = None,
+    keep_checkpoint: bool = False,
 ) -> RunResult:
     """Train and measure one experiment with one seed, or return the complete run that is there.
 
@@ -71,7 +75,7 @@ def run_seed(
         out: the root of the run folders.
         gpu: index of a GPU, -1 for the CPU, None for a GPU if there is one.
         zoo: a FuxiCTR model_zoo folder to look in first.
-        resume: go on with an incomplete run.
+        resume: go on with an incomplete run, or with a complete one of fewer epochs that kept its checkpoint.
         force: start anew whatever is there.
         engine: what builds the data, if it is not built yet: "local" or "ray".
         workers: that do it together; each of them calls this function with the same arguments.
@@ -79,6 +83,7 @@ def run_seed(
             left unread, its weights score it now.
         data_fingerprint: that the data must have; any other is refused.
         hooks: called after the run's own at the moments of the fit; what they raise ends the run where it is.
+        keep_checkpoint: of a run that its number of epochs ends, so that more epochs can go on from there.
 
     Raises:
         RequestError: the request or the data is wrong; nothing was changed.
@@ -103,7 +108,10 @@ def run_seed(
         check_splits(experiment, built)
         wanted = ("test",) if folder.metrics is not None and not force else SPLITS if test else SPLITS[:2]
         splits = {split: path for split, path in built.splits.items() if split in wanted}
-        return _prepare(experiment, seed, folder, built, splits, index, zoo, force, workers)
+        shorter = None
+        if resume and folder.metrics is None and not folder.has_checkpoint:
+            shorter = workers.first_does(lambda: find_shorter(experiment, seed, Path(out), built.fingerprint))
+        return _prepare(experiment, seed, folder, built, splits, index, zoo, force, workers, shorter)
 
     run = workers.all_do(begin)
     if isinstance(run, RunResult):
@@ -116,7 +124,9 @@ def run_seed(
             ) is not None:
                 return complete
             unread = folder.metrics is not None and not force
-            metrics = _score_test(run) if unread else _carry_out(run, force, hooks or Hooks())
+            metrics = (
+                _score_test(run) if unread else _carry_out(run, force, hooks or Hooks(), keep_checkpoint)
+            )
     except OSError as error:
         raise CutShort(f"writing '{folder.path}' failed: {error}") from error
     return RunResult(folder.path, metrics, reused=False)
@@ -161,7 +171,12 @@ def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool, test: boo
 
 @dataclass(frozen=True)
 class _Run:
-    """What one run is made of; `buffer_bytes` (None: not streamed) decides the order of its rows."""
+    """What one run is made of; `buffer_bytes` (None: not streamed) decides the order of its rows.
+
+    Attributes:
+        shorter: the run that this one goes on with.
+        carried: what was carried over from `init_from`.
+    """
 
     experiment: Experiment
     seed: int
@@ -171,6 +186,8 @@ class _Run:
     loaders: dict[str, Loader]
     buffer_bytes: int | None
     workers: Workers
+    shorter: Shorter | None = None
+    carried: dict[str, Any] | None = None
 
 
 def _prepare(
@@ -183,16 +200,23 @@ def _prepare(
     zoo: Path | None,
     force: bool,
     workers: Workers,
+    shorter: Shorter | None = None,
 ) -> _Run:
     """Model and batches. A run that goes on keeps to the way its batches began, or it would see others."""
     feature_map = load_feature_map(built.feature_map, experiment.dataset, experiment.features)
     seed_everything(seed)
     model = build_model(experiment, feature_map, gpu, folder.path, zoo)
     replace_optimizer(model, experiment.fit)
+    carried = None
+    if experiment.init_from:
+        own = None if force else shorter.metrics["warm_start"] if shorter else folder.carried_before
+        carried = own or workers.first_does(lambda: warm_start(model, experiment.init_from, built.folder))
     logger.info("%s: %s", experiment.model, f"{type(model).__module__}:{type(model).__name__}")
     fit = experiment.fit
     if folder.is_started and not force:
         buffer_bytes = folder.buffer_bytes
+    elif shorter:
+        buffer_bytes = shorter.buffer_bytes
     else:
         buffer_bytes = workers.first_does(
             lambda: choose_buffer(feature_map, splits, fit.streaming, fit.memory_budget)
@@ -209,17 +233,23 @@ def _prepare(
     )
     for warning in loaders["train"].warnings if "train" in loaders else ():
         logger.warning(warning)
-    return _Run(experiment, seed, folder, built, model, loaders, buffer_bytes, workers)
+    return _Run(experiment, seed, folder, built, model, loaders, buffer_bytes, workers, shorter, carried)
 
 
-def _carry_out(run: _Run, force: bool, hooks: Hooks) -> dict[str, Any]:
+def _carry_out(run: _Run, force: bool, hooks: Hooks, keep_checkpoint: bool) -> dict[str, Any]:
     """Begin or go on with the run in its folder, which is ours now; returns the contents of metrics.json."""
     folder = run.folder
     if force or not folder.is_started:
         folder.clear()
     folder.write_config(run.experiment, run.seed, run.built.fingerprint, run.buffer_bytes)
     folder.link_features(run.built.folder)
+    if run.carried:
+        folder.write_warm_start(run.carried)
+    if run.shorter:
+        run.workers.first_does(lambda: copy_state(run.shorter, folder.path))
     with folder.logged():
+        if run.carried and not folder.has_checkpoint:
+            say(run.carried)
         position, rows = _train(run, hooks)
         metrics = _measure(run, position)
         record = run_record(
@@ -233,7 +263,10 @@ def _carry_out(run: _Run, force: bool, hooks: Hooks) -> dict[str, Any]:
             run.buffer_bytes,
             run.workers.size,
         )
-        folder.complete(record)
+        if run.carried:
+            record["warm_start"] = run.carried
+        record |= _calibration(run)
+        folder.complete(record, keep_checkpoint and position.epoch == run.experiment.fit.epochs)
         for split, values in metrics.items():
             logger.info("%s: %s", split, "  ".join(f"{name} {value:.6f}" for name, value in values.items()))
     return record
@@ -254,6 +287,7 @@ def _score_test(run: _Run) -> dict[str, Any]:
             record |= {key: value} | ({"test": test} if key == "valid" else {})
         seconds = record["seconds"]["evaluate"] + time.perf_counter() - clock
         record["seconds"] = record["seconds"] | {"evaluate": round(seconds, 3)}
+        record |= _calibration(run)
         folder.complete(record)
         logger.info("test: %s", "  ".join(f"{name} {value:.6f}" for name, value in test.items()))
     return record
@@ -311,6 +345,16 @@ def _measure_test(run: _Run, scores: Scores | None = None) -> dict[str, float]:
     if undefined:
         logger.warning("%s is not defined on the test split: left out", ", ".join(undefined))
     return {name: value for name, value in metrics.items() if name not in undefined}
+
+
+def _calibration(run: _Run) -> dict[str, Any]:
+    """For metrics.json, where training kept a part of the negatives: how far test predictions are off."""
+    rate, scores = run.experiment.dataset.negative_sampling_rate, run.folder.scores
+    if rate is None or scores is None or run.experiment.fit.task != "binary_classification":
+        return {}
+    found = run.workers.first_does(lambda: figures(scores.y_true, scores.y_pred, rate))
+    kept = {name: value for name, value in found.items() if not math.isnan(value)}
+    return {"calibration": {"negative_sampling_rate": rate, "test": kept}}
 
 
 def check_splits(experiment: Experiment, built: BuiltDataset) -> None:

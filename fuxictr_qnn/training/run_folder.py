@@ -4,7 +4,8 @@ runs/<expid>-<digest>/seed<S>/
     config.yaml          everything resolved; `fuxictr run --config` replays it
     history.jsonl        a line an evaluation
     model.pt             the best weights
-    checkpoint.pt        what --resume needs; gone when the run is complete
+    checkpoint.pt        what --resume needs; gone when the run is complete, unless more epochs may follow
+    warm_start.json      of a run that starts from another one: what was carried over
     features/            feature map, vocabularies, preprocessing state and item table of the build
     test_scores.parquet  y_pred and y_true of the test rows, in file order
     metrics.json         written last: a run that has it is complete
@@ -111,7 +112,7 @@ class RunFolder:
         for name in ("metrics.json", "checkpoint.pt", "history.jsonl", "model.pt", "test_scores.parquet"):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "features", ignore_errors=True)
-        for name in ("run.log", "config.yaml"):
+        for name in ("warm_start.json", "run.log", "config.yaml"):
             (self.path / name).unlink(missing_ok=True)
 
     @property
@@ -130,8 +131,9 @@ class RunFolder:
         self, experiment: Experiment, seed: int, data_fingerprint: str, buffer_bytes: int | None = None
     ) -> None:
         """Keep what decides the run; `buffer_bytes` (None: not streamed) decides the order of its rows."""
+        plain = {} if experiment.init_from else {"init_from": True}
         config = {
-            "experiment": experiment.model_dump(mode="json", exclude={"dataset": FACTS}),
+            "experiment": experiment.model_dump(mode="json", exclude={"dataset": FACTS, **plain}),
             "seed": seed,
             "data_fingerprint": data_fingerprint,
             **({} if buffer_bytes is None else {"buffer_bytes": buffer_bytes}),
@@ -167,7 +169,21 @@ class RunFolder:
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or None when the run was stopped before the first."""
-        return self._load("checkpoint.pt") if (self.path / "checkpoint.pt").exists() else None
+        return self._load("checkpoint.pt") if self.has_checkpoint else None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return (self.path / "checkpoint.pt").exists()
+
+    def write_warm_start(self, report: dict[str, Any]) -> None:
+        write_json(self.path / "warm_start.json", report)
+
+    @property
+    def carried_before(self) -> dict[str, Any] | None:
+        """What `write_warm_start` kept, where weights that were trained since are here, too."""
+        file = self.path / "warm_start.json"
+        trained = self.has_checkpoint or self.metrics is not None
+        return json.loads(file.read_text()) if trained and file.exists() else None
 
     def append_history(self, record: dict[str, Any]) -> None:
         with open(self.path / "history.jsonl", "a") as file:
@@ -205,10 +221,15 @@ class RunFolder:
         columns = {name: table[name].to_numpy() for name in table.columns}
         return Scores(columns["y_pred"], columns["y_true"], columns.get("group"))
 
-    def complete(self, metrics: dict[str, Any]) -> None:
-        """Write metrics.json, which makes the run complete; the checkpoint is no longer needed."""
+    def complete(self, metrics: dict[str, Any], keep_checkpoint: bool = False) -> None:
+        """Write metrics.json, which makes the run complete; the checkpoint is no longer needed.
+
+        Args:
+            keep_checkpoint: the same run with more epochs may go on from it.
+        """
         write_json(self.path / "metrics.json", metrics)
-        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+        if not keep_checkpoint:
+            (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def _save(self, name: str, value: Any) -> None:
         buffer = io.BytesIO()

@@ -274,6 +274,7 @@ class TestReplay:
             load_experiment(None, tmp_path / "config.yaml")
 
 
+REGRESSION = "task: regression\nloss: mse_loss\nmetrics: MSE\nmonitor: MSE\nmonitor_mode: min"
 WRONG_LINES = {
     "batch_size: many": ("batch_size = 'many'", "a whole number"),
     "batch_size: 0": ("batch_size = 0", "at least 1"),
@@ -315,6 +316,9 @@ WRONG_LINES = {
         "loss = binary_crossentropy",
         "set loss to mse_loss",
     ),
+    f"{REGRESSION}\nnegative_sampling_rate: 0.1": ("negative_sampling_rate corrects probabilities",),
+    "negative_sampling_rate: 0": ("negative_sampling_rate = 0", "above 0"),
+    "negative_sampling_rate: 1.5": ("negative_sampling_rate = 1.5", "at most 1"),
     "task: regression\nloss: mse_loss\nmetrics: [AUC, MSE]": ("needs metrics and monitor of MSE", "AUC need"),
     "loss: mse_loss": ("loss = mse_loss", "set loss to binary_crossentropy"),
     "task: [binary_classification, regression]": ("task", "'binary_classification' or 'regression'"),

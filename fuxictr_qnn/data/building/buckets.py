@@ -104,3 +104,10 @@ class QuantileBuckets:
 
 
 Buckets = HashBuckets | QuantileBuckets
+
+
+def restored(state: dict[str, Any]) -> Buckets:
+    """The buckets whose `state` this is."""
+    if "boundaries" in state:
+        return QuantileBuckets(np.array(state["boundaries"], np.float64))
+    return HashBuckets(state["num_buckets"])

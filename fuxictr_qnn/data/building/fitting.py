@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from fuxictr_qnn.data.building.buckets import Buckets, HashBuckets, QuantileBuckets
+from fuxictr_qnn.data.building.buckets import Buckets, HashBuckets, QuantileBuckets, restored
 from fuxictr_qnn.data.building.encoding import Encoder, Scaler, make_encoder
 from fuxictr_qnn.data.building.survey import Survey
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
@@ -62,6 +62,15 @@ class Fitted:
         scalers = {name: asdict(scaler) for name, scaler in self.scalers.items()}
         buckets = {name: each.state() for name, each in self.buckets.items()}
         return {"normalizers": scalers, "max_len": self.max_len, **({"buckets": buckets} if buckets else {})}
+
+    @classmethod
+    def of_state(
+        cls, columns: list[ColumnSpec], vocabularies: dict[str, Vocabulary], state: dict[str, Any]
+    ) -> Fitted:
+        """From `stored_vocabularies` and `state`; without meta columns, whose vocabulary no build keeps."""
+        buckets = {name: restored(each) for name, each in state.get("buckets", {}).items()}
+        scalers = {name: Scaler(**scaler) for name, scaler in state["normalizers"].items()}
+        return cls(columns, vocabularies, buckets, scalers, state["max_len"])
 
 
 def fit(spec: DatasetSpec, found: Survey, pretrained: dict[str, Path]) -> Fitted:

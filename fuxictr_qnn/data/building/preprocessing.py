@@ -36,6 +36,8 @@ class Preprocessing:
     Args:
         spec: the dataset config.
         raw: schema of the raw file (of the training split).
+        place: what messages call that file.
+        lenient: whether problems of inactive columns matter only where an active one needs them.
 
     Attributes:
         inputs: the raw columns that must be read, in the file's order.
@@ -45,18 +47,22 @@ class Preprocessing:
         RequestError: missing columns, unknown functions, expressions that do not fit the columns.
     """
 
-    def __init__(self, spec: DatasetSpec, raw: pl.Schema):
+    def __init__(self, spec: DatasetSpec, raw: pl.Schema, place: str = "train_data", lenient: bool = False):
         self._spec = spec
+        self._place = place
         self._processor = load_feature_processor(spec.feature_processor)
         self._steps: list[Step] = []
         self._schema = raw  # as it stands after the last step
         self._problems = [
-            f"train_data has no label column '{label.name}'.{nearest(label.name, raw)}"
+            f"{place} has no label column '{label.name}'.{nearest(label.name, raw)}"
             for label in spec.label_col
             if label.name not in raw
         ]
         for column in reversed(spec.feature_cols):  # FuxiCTR's order: a function sees later columns done
+            found = len(self._problems)
             self._plan(column, raw)
+            if lenient and not column.active:
+                del self._problems[found:]
         if self._problems:
             raise RequestError(self._problems)
         names = [column.name for column in (*spec.active_columns, *spec.label_col)]
@@ -89,7 +95,7 @@ class Preprocessing:
         exists = name in raw
         if not exists and not column.preprocess:
             if column.active:
-                self._problems.append(f"train_data has no column '{name}'.{nearest(name, raw)}")
+                self._problems.append(f"{self._place} has no column '{name}'.{nearest(name, raw)}")
             return
         if exists:
             self._fill(column)
@@ -99,7 +105,7 @@ class Preprocessing:
                 return
         if not exists:
             self._fill(column)
-        if column.type == "sequence" and _is_list(self._schema[name]):
+        if column.type == "sequence" and is_list(self._schema[name]):
             items = pl.col(name).cast(pl.List(pl.String))
             self._add(column, items.list.join("^").fill_null(""))
         if column.type == "embedding" and self._schema[name] == pl.String:
@@ -109,7 +115,7 @@ class Preprocessing:
     def _fill(self, column: ColumnSpec) -> None:
         """Replace missing cells; NaN counts as missing, a missing list stays."""
         dtype = self._schema[column.name]
-        if _is_list(dtype):
+        if is_list(dtype):
             return
         cell = pl.col(column.name)
         cell = cell.fill_nan(None) if dtype.is_float() else cell
@@ -180,7 +186,8 @@ def _stages(steps: list[Step]) -> list[list[Step]]:
     return stages
 
 
-def _is_list(dtype: Any) -> bool:
+def is_list(dtype: Any) -> bool:
+    """Whether cells of a polars type are lists."""
     return isinstance(dtype, (pl.List, pl.Array))
 
 

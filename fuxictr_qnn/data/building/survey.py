@@ -109,8 +109,8 @@ def _survey_source(
         frame = preprocess(preprocessing, block)
         if spec.feature_processor and source.split == "train" and not found.rows["train"]:
             preprocessing.check_rowwise(block.frame[:10_000])
-        _check_numbers(spec, frame, block)
-        _check_vectors(spec, frame, block)
+        check_numbers(spec, frame, block)
+        check_vectors(spec, frame, block)
         _note_labels(spec, frame, block, found)
         if weight:
             _check_weights(weight[0], block)
@@ -151,7 +151,7 @@ def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
     return frame
 
 
-def _check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
+def check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
     """Labels and numeric columns must be finite in every row; names the first row of each that is not.
 
     Numbers that become ids may be missing, but not infinite.
@@ -175,7 +175,7 @@ def _check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None
         raise RequestError(problems)
 
 
-def _check_vectors(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
+def check_vectors(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
     """Every list of an embedding column has as many finite numbers as the config says."""
     problems = []
     for column in spec.active_columns:

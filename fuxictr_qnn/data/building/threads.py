@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,6 +16,18 @@ def in_threads(action: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """`action` of each item, in their order."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(action, items))
+
+
+def in_turn(action: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """`action` of each item, in their order, by so many threads; one item more than that is taken at most."""
+    with ThreadPoolExecutor(workers) as pool:
+        coming: deque[Future[R]] = deque()
+        for item in items:
+            coming.append(pool.submit(action, item))
+            if len(coming) > workers:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

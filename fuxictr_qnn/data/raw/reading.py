@@ -59,16 +59,17 @@ class RawFiles:
         files: of one format and one set of columns.
         spec: the dataset config (format, separator, types of the columns).
         texts: columns of CSV to read as text where the config declares no type.
+        share: how large a block is, as a share of the usual size.
     """
 
-    def __init__(self, files: list[Path], spec: DatasetSpec, texts: Collection[str] = ()):
+    def __init__(self, files: list[Path], spec: DatasetSpec, texts: Collection[str] = (), share: float = 1):
         self.files = files
-        self._spec = spec
-        self._format = _Csv(spec, texts) if spec.data_format == "csv" else _Parquet()
+        self._spec, self._share = spec, share
+        self._format = _Csv(spec, texts, share) if spec.data_format == "csv" else _Parquet(share)
 
     def with_texts(self, texts: Collection[str]) -> RawFiles:
         """The same files, `texts` read as text where the config declares no type."""
-        return RawFiles(self.files, self._spec, texts)
+        return RawFiles(self.files, self._spec, texts, self._share)
 
     def schema(self) -> pl.Schema:
         """Columns of the first file; undeclared CSV columns have the type of their first 100 rows."""
@@ -97,8 +98,9 @@ class RawFiles:
 class _Csv:
     """CSV with a header line. Fields may be quoted and then hold line ends, as polars reads them."""
 
-    def __init__(self, spec: DatasetSpec, texts: Collection[str]):
+    def __init__(self, spec: DatasetSpec, texts: Collection[str], share: float):
         self._separator = spec.separator
+        self._bytes = int(BLOCK_BYTES * share)
         self._declared = dict.fromkeys(texts, pl.String)
         for column in (*spec.feature_cols, *spec.label_col):
             self._declared[column.name] = DTYPES[column.dtype]
@@ -121,7 +123,7 @@ class _Csv:
                 f"'{file}' has {names.count(name)} columns '{name}': rename all but one" for name in repeated
             )
         row = 0
-        for offset, text in pieces(file, BLOCK_BYTES):
+        for offset, text in pieces(file, self._bytes):
             if verify:
                 self._check_shape(file, offset, text, schema)
             try:
@@ -200,6 +202,9 @@ def _wrong_cells(block: Block, schema: pl.Schema) -> list[str]:
 
 
 class _Parquet:
+    def __init__(self, share: float):
+        self._rows = int(BLOCK_ROWS * share)
+
     def schema(self, file: Path) -> pl.Schema:
         names = self._open(file).schema_arrow.names
         repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
@@ -212,7 +217,7 @@ class _Parquet:
     def blocks(self, file: Path, schema: pl.Schema, columns: list[str], verify: bool) -> Iterator[Block]:
         row = 0
         try:
-            for batch in self._open(file).iter_batches(BLOCK_ROWS, columns=columns):
+            for batch in self._open(file).iter_batches(self._rows, columns=columns):
                 frame = _as_polars(pa.Table.from_batches([batch])).select(columns)
                 yield Block(file, row, frame)
                 row += frame.height

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuxictr_qnn.reporting.calibration import expected_calibration_error, predicted_over_observed, reliability
+from fuxictr_qnn.training.calibration import (
+    corrected,
+    expected_calibration_error,
+    figures,
+    predicted_over_observed,
+    reliability,
+)
 
 
 def test_two_bins_by_hand():
@@ -49,3 +55,34 @@ def test_bins_hold_every_row_once(rows, bins):
 
 def test_without_a_click_there_is_no_ratio():
     assert np.isnan(predicted_over_observed(np.zeros(3), np.full(3, 0.1)))
+
+
+class TestDownsampledNegatives:
+    def test_exact_probabilities(self):
+        """p of all data, thinned: p' = p / (p + r (1 - p)); the correction leads back."""
+        p = np.linspace(0, 1, 101)
+        for rate in (0.01, 0.1, 0.5, 1.0):
+            seen = p / (p + rate * (1 - p))
+            np.testing.assert_allclose(corrected(seen, rate), p, atol=1e-12)
+            assert (corrected(seen, rate) <= seen).all()
+        assert corrected(p, None) is p
+
+    def test_one_number_by_hand(self):
+        """Of 1000 rows with 20 clicks, 98 other rows are kept: 20 / 118 means 20 / 1000."""
+        assert corrected(np.array([20 / 118]), 0.1)[0] == pytest.approx(20 / 1000)
+
+    def test_on_simulated_data_the_corrected_rates_are_those_of_all_data(self):
+        """A model that is perfect on thinned rows: the click rate of each group among its thinned rows."""
+        rng = np.random.default_rng(1)
+        group = rng.integers(0, 20, 400_000)
+        clicks = rng.random(400_000) < (0.001 * (1 + group))
+        kept = clicks | (rng.random(400_000) < 0.05)
+        rates = np.array([clicks[kept & (group == g)].mean() for g in range(20)])
+        found = figures(clicks, rates[group], 0.05)
+        assert found["predicted_over_observed"] > 8
+        assert found["corrected_predicted_over_observed"] == pytest.approx(1, abs=0.02)
+        assert (
+            found["corrected_expected_calibration_error"] < 0.001 < 0.05 < found["expected_calibration_error"]
+        )
+        on_thinned = figures(clicks[kept], rates[group][kept], 0.05)
+        assert on_thinned["predicted_over_observed"] == pytest.approx(1)

@@ -46,3 +46,26 @@ def predicted_over_observed(labels: Array, predictions: Array) -> float:
     """Predicted clicks over observed ones, 1 where they agree in sum; NaN without a click."""
     clicks = float(np.sum(labels))
     return float(np.sum(predictions)) / clicks if clicks else float("nan")
+
+
+def corrected(predictions: Array, rate: float | None) -> Array:
+    """r p / (r p + 1 - p): probabilities in all data, where training kept the share r of the negatives.
+
+    All clicks are kept and r of the other rows, so the odds in training, p / (1 - p), are 1/r times those in
+    all data. With r < 1 the result is below p; the order of rows, and so AUC, stays. Source: He et al.,
+    "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD 2014, section 6.3.
+
+    Args:
+        predictions: p, any shape.
+        rate: r, the dataset's `negative_sampling_rate`, above 0 and at most 1; None: all were kept.
+    """
+    return predictions if rate is None else rate * predictions / (rate * predictions + (1 - predictions))
+
+
+def figures(labels: Array, predictions: Array, rate: float | None = None) -> dict[str, float]:
+    """Predicted over observed clicks and calibration error, of plain and of corrected predictions."""
+    found = {}
+    for begin, values in {"": predictions, "corrected_": corrected(predictions, rate)}.items():
+        found[f"{begin}predicted_over_observed"] = predicted_over_observed(labels, values)
+        found[f"{begin}expected_calibration_error"] = expected_calibration_error(labels, values)
+    return found

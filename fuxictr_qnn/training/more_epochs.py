@@ -1,0 +1,90 @@
+"""A complete run that goes on: the run that differs in its number of epochs only.
+
+The number of epochs is part of what names a run folder, so a run with more of them has a folder of its own;
+the shorter run stays as it is. What goes on is its last checkpoint, so that the longer run ends as if it had
+been begun with that number.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from fuxictr_qnn.files import write_bytes
+from fuxictr_qnn.training.experiment import Experiment
+
+logger = logging.getLogger("fuxictr_qnn")
+
+
+@dataclass(frozen=True)
+class Shorter:
+    """A complete run of fewer epochs.
+
+    Attributes:
+        metrics: the contents of its metrics.json.
+        buffer_bytes: as in its config.yaml.
+    """
+
+    folder: Path
+    epochs: int
+    metrics: dict[str, Any]
+    buffer_bytes: int | None
+
+
+def find_shorter(experiment: Experiment, seed: int, out: Path, data_fingerprint: str) -> Shorter | None:
+    """The longest complete run of fewer epochs, all else equal, that kept its checkpoint.
+
+    One that stopped by itself has none: more epochs would change nothing. A line in the log says so.
+    """
+    found = sorted(_candidates(experiment, seed, out, data_fingerprint), key=lambda run: run.epochs)
+    kept = [run for run in found if (run.folder / "checkpoint.pt").exists()]
+    if found and not kept:
+        logger.warning(
+            "--resume: %s cannot go on: it stopped by itself before its last epoch, or its checkpoint.pt is "
+            "gone; %d epochs begin anew",
+            found[-1].folder,
+            experiment.fit.epochs,
+        )
+    if kept:
+        logger.info("goes on after the %d epochs of %s", kept[-1].epochs, kept[-1].folder)
+    return kept[-1] if kept else None
+
+
+def copy_state(run: Shorter, folder: Path) -> None:
+    """Put history, best weights and, last of all, the checkpoint of the shorter run into a folder."""
+    write_bytes(folder / "history.jsonl", (run.folder / "history.jsonl").read_bytes())
+    for name in ("model.pt", "checkpoint.pt"):  # both are only ever replaced, never written into
+        (folder / name).unlink(missing_ok=True)
+        try:
+            os.link(run.folder / name, folder / name)
+        except OSError:
+            temporary = folder / f".{name}.copy"
+            shutil.copy2(run.folder / name, temporary)
+            os.replace(temporary, folder / name)
+
+
+def _candidates(experiment: Experiment, seed: int, out: Path, data_fingerprint: str) -> Iterator[Shorter]:
+    for file in out.glob(f"{experiment.expid}-*/seed{seed}/metrics.json"):
+        try:
+            config = yaml.safe_load((file.parent / "config.yaml").read_text())
+            other = Experiment.model_validate(config["experiment"])
+            metrics = json.loads(file.read_text())
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, ValidationError):
+            continue  # another version's, or half removed
+        as_long = other.fit.model_copy(update={"epochs": experiment.fit.epochs})
+        same = other.model_copy(update={"fit": as_long}).digest == experiment.digest
+        if (
+            same
+            and other.fit.epochs < experiment.fit.epochs
+            and config["data_fingerprint"] == data_fingerprint
+        ):
+            yield Shorter(file.parent, other.fit.epochs, metrics, config.get("buffer_bytes"))

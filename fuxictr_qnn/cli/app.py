@@ -17,6 +17,8 @@ COMMANDS = {
     "tune": "fuxictr_qnn.cli.tune",
     "compare": "fuxictr_qnn.cli.compare",
     "report": "fuxictr_qnn.cli.report",
+    "predict": "fuxictr_qnn.cli.predict",
+    "export": "fuxictr_qnn.cli.export",
     "list": "fuxictr_qnn.cli.list",
     "data": "fuxictr_qnn.cli.data",
     "doctor": "fuxictr_qnn.cli.doctor",

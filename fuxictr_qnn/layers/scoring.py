@@ -29,9 +29,10 @@ class PackedEmbedding(nn.Module):
         sizes = torch.tensor([0, *(len(table) for table in tables[:-1])])
         self.register_buffer("table", torch.cat([table.detach() for table in tables]))
         self.register_buffer("first", sizes.cumsum(0).to(tables[0].device))
+        self.width = len(tables) * self.table.shape[1]
 
     def forward(self, ids: Tensor) -> Tensor:
-        return F.embedding(ids + self.first, self.table).flatten(1)
+        return F.embedding(ids + self.first, self.table).view(-1, self.width)
 
 
 class FoldedKhatriRao(nn.Module):
@@ -40,10 +41,17 @@ class FoldedKhatriRao(nn.Module):
     W and b hold the batch norm; x' is x, or for the layout `reference` x head by head (see KhatriRaoLayer).
 
     Shapes: (B, D) -> (B, D).
+
+    Attributes:
+        head_width: so many numbers in a row of x' stand in a row in x.
+        block: how many of them are moved at a time: 1 is fast in torch, `head_width` in onnxruntime.
     """
+
+    block = 1
 
     def __init__(self, layer: KhatriRaoLayer):
         super().__init__()
+        self.head_width = layer.input_dim // (layer.num_fields * layer.num_heads)
         weight, bias = (tensor.detach() for tensor in layer.row_weights())
         order = layer._split_heads(torch.arange(layer.input_dim, device=bias.device)[None])[0]
         permutes = layer.num_heads > 1 and layer.head_layout == "reference"
@@ -60,8 +68,16 @@ class FoldedKhatriRao(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows = torch.addmm(self.bias, x, self.weight)
         rows = rows.relu_() if isinstance(self.activation, nn.ReLU) else self.activation(rows)
-        factor = x if self.order is None else x.index_select(1, self.order)
-        return torch.addcmul(x, factor, rows.view(self.shape).sum(1))
+        return torch.addcmul(x, self._factor(x), rows.view(self.shape).sum(1))
+
+    def _factor(self, x: Tensor) -> Tensor:
+        """x' (B, D)."""
+        if self.order is None:
+            return x
+        if self.block == 1:
+            return x.index_select(1, self.order)
+        blocks = self.order[:: self.block] // self.block
+        return x.view(-1, len(blocks), self.block).index_select(1, blocks).view(-1, len(self.order))
 
 
 def folded(layer: KhatriRaoLayer) -> nn.Module:

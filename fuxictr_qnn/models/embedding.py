@@ -30,7 +30,7 @@ class FeatureEmbedding(layers.FeatureEmbedding):
             return super().forward(X, feature_source, feature_type, flatten_emb)
         tables = [self.embedding_layer.embedding_layers[name] for name in names]
         rows = embedding_rows([X[name] for name in names], tables)
-        return rows if flatten_emb else rows.view(len(rows), len(names), -1)
+        return rows if flatten_emb else rows.unflatten(1, (len(names), -1))
 
     def _plain_features(self, X: dict[str, Tensor]) -> list[str]:
         """The features in their order; none where one of them is more than an id of its own."""

@@ -72,6 +72,7 @@ class ItemHistoryModel(RankModel):
         own = [name for name, spec in feature_map.features.items() if spec["type"] != "meta"]
         own = [name for name in own if name not in tables] + self.context_item_features
         self.context_dim = sum(_width(feature_map, name) for name in own)
+        self.register_buffer("embedded_items", None, persistent=False)
 
     def get_inputs(self, inputs, feature_source=None):
         """The batch's features on the device, with the history, which as a meta column FuxiCTR drops."""
@@ -87,13 +88,25 @@ class ItemHistoryModel(RankModel):
         if self.context_dim:
             context_BC = self.embedding_layer(context, flatten_emb=True)
         else:
-            context_BC = self.items_for(key).new_zeros(len(target_B), 0, dtype=torch.get_default_dtype())
-        rows, target_index, index_BS = self._rows_in_use(target_B, history_BS)
-        table_UD = self.embedding_layer(
-            {name: self.items_for(name)[rows] for name in self.item_features}, flatten_emb=True
-        )
+            context_BC = self.items_for(key).new_zeros(target_B.shape[0], 0, dtype=torch.get_default_dtype())
+        if self.embedded_items is not None:
+            table_UD, target_index, index_BS = self.embedded_items, target_B, history_BS
+        else:
+            rows, target_index, index_BS = self._rows_in_use(target_B, history_BS)
+            table_UD = self._embed_items(rows)
         return EmbeddedRows(
             context_BC, F.embedding(target_index, table_UD), table_UD, index_BS, history_BS != 0
+        )
+
+    @torch.no_grad()
+    def freeze_items(self) -> None:
+        """Embed all items once: from now on they are looked up, whatever becomes of the weights."""
+        self.embedded_items = self._embed_items(slice(None))
+
+    def _embed_items(self, rows: Any) -> Tensor:
+        """(U, D) of these rows of the item table."""
+        return self.embedding_layer(
+            {name: self.items_for(name)[rows] for name in self.item_features}, flatten_emb=True
         )
 
     def items_for(self, name: str) -> Tensor:

@@ -11,8 +11,9 @@ import fuxictr_qnn
 
 ROOT = Path(fuxictr_qnn.__file__).parent
 ABOVE = {
-    "training": ("jobs", "tuning", "reporting", "comparing", "cli"),
-    "jobs": ("tuning", "reporting", "comparing", "config", "cli"),
+    "training": ("jobs", "tuning", "reporting", "comparing", "serving", "cli"),
+    "serving": ("jobs", "tuning", "reporting", "comparing", "cli"),
+    "jobs": ("tuning", "reporting", "comparing", "serving", "config", "cli"),
     "tuning": ("comparing", "cli"),
     "reporting": ("tuning",),
     "comparing": ("cli",),

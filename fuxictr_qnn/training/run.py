@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fuxictr.pytorch.models import BaseModel
-
-from fuxictr_qnn.data import (
-    BuiltDataset,
-    Engine,
-    Loader,
-    Places,
-    choose_buffer,
-    load_feature_map,
-    open_dataset,
-    open_loaders,
-)
+from fuxictr_qnn.data import BuiltDataset, Engine, Places, open_dataset
 from fuxictr_qnn.data.dataset import SPLITS
 from fuxictr_qnn.errors import CutShort, RequestError
-from fuxictr_qnn.training.calibration import figures
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
 from fuxictr_qnn.training.distributed.workers import ALONE, Workers
-from fuxictr_qnn.training.evaluation import Scores, evaluate, metrics_of, score
 from fuxictr_qnn.training.experiment import Experiment
-from fuxictr_qnn.training.fit import Fit, Hooks, Position
+from fuxictr_qnn.training.fit import Hooks
 from fuxictr_qnn.training.metrics import check_metrics
-from fuxictr_qnn.training.more_epochs import Shorter, copy_state, find_shorter
-from fuxictr_qnn.training.progress import FitProgress
-from fuxictr_qnn.training.record import run_record
+from fuxictr_qnn.training.more_epochs import find_shorter
+from fuxictr_qnn.training.phases import carry_out, score_test
+from fuxictr_qnn.training.prepared import Prepared, prepare
 from fuxictr_qnn.training.run_folder import RunFolder
-from fuxictr_qnn.training.setup import build_model, replace_optimizer, seed_everything
-from fuxictr_qnn.training.warm_start import say, warm_start
 
 logger = logging.getLogger("fuxictr_qnn")
 
@@ -91,7 +74,7 @@ def run_seed(
     """
     folder = workers.folder(RunFolder(Path(out), experiment, seed))
 
-    def begin() -> _Run | RunResult:
+    def begin() -> Prepared | RunResult:
         folder.check_writable()
         check_metrics([*experiment.fit.metrics, *experiment.fit.monitor_weights])
         index = choose_gpu(gpu)
@@ -111,7 +94,7 @@ def run_seed(
         shorter = None
         if resume and folder.metrics is None and not folder.has_checkpoint:
             shorter = workers.first_does(lambda: find_shorter(experiment, seed, Path(out), built.fingerprint))
-        return _prepare(experiment, seed, folder, built, splits, index, zoo, force, workers, shorter)
+        return prepare(experiment, seed, folder, built, splits, index, zoo, force, workers, shorter)
 
     run = workers.all_do(begin)
     if isinstance(run, RunResult):
@@ -124,9 +107,7 @@ def run_seed(
             ) is not None:
                 return complete
             unread = folder.metrics is not None and not force
-            metrics = (
-                _score_test(run) if unread else _carry_out(run, force, hooks or Hooks(), keep_checkpoint)
-            )
+            metrics = score_test(run) if unread else carry_out(run, force, hooks or Hooks(), keep_checkpoint)
     except OSError as error:
         raise CutShort(f"writing '{folder.path}' failed: {error}") from error
     return RunResult(folder.path, metrics, reused=False)
@@ -167,194 +148,6 @@ def _complete_run(folder: RunFolder, built: BuiltDataset, force: bool, test: boo
         )
     logger.info("complete already: %s (--force runs it again)", folder.path)
     return RunResult(folder.path, folder.metrics, reused=True)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What one run is made of; `buffer_bytes` (None: not streamed) decides the order of its rows.
-
-    Attributes:
-        shorter: the run that this one goes on with.
-        carried: what was carried over from `init_from`.
-    """
-
-    experiment: Experiment
-    seed: int
-    folder: RunFolder
-    built: BuiltDataset
-    model: BaseModel
-    loaders: dict[str, Loader]
-    buffer_bytes: int | None
-    workers: Workers
-    shorter: Shorter | None = None
-    carried: dict[str, Any] | None = None
-
-
-def _prepare(
-    experiment: Experiment,
-    seed: int,
-    folder: RunFolder,
-    built: BuiltDataset,
-    splits: dict[str, Path],
-    gpu: int,
-    zoo: Path | None,
-    force: bool,
-    workers: Workers,
-    shorter: Shorter | None = None,
-) -> _Run:
-    """Model and batches. A run that goes on keeps to the way its batches began, or it would see others."""
-    feature_map = load_feature_map(built.feature_map, experiment.dataset, experiment.features)
-    seed_everything(seed)
-    model = build_model(experiment, feature_map, gpu, folder.path, zoo)
-    replace_optimizer(model, experiment.fit)
-    carried = None
-    if experiment.init_from:
-        own = None if force else shorter.metrics["warm_start"] if shorter else folder.carried_before
-        carried = own or workers.first_does(lambda: warm_start(model, experiment.init_from, built.folder))
-    logger.info("%s: %s", experiment.model, f"{type(model).__module__}:{type(model).__name__}")
-    fit = experiment.fit
-    if folder.is_started and not force:
-        buffer_bytes = folder.buffer_bytes
-    elif shorter:
-        buffer_bytes = shorter.buffer_bytes
-    else:
-        buffer_bytes = workers.first_does(
-            lambda: choose_buffer(feature_map, splits, fit.streaming, fit.memory_budget)
-        )
-    loaders = open_loaders(
-        feature_map,
-        splits,
-        batch_size=fit.batch_size,
-        eval_batch_size=fit.eval_batch_size,
-        buffer_bytes=buffer_bytes,
-        log=logger.info,
-        shuffle=fit.shuffle,
-        seed=seed,
-    )
-    for warning in loaders["train"].warnings if "train" in loaders else ():
-        logger.warning(warning)
-    return _Run(experiment, seed, folder, built, model, loaders, buffer_bytes, workers, shorter, carried)
-
-
-def _carry_out(run: _Run, force: bool, hooks: Hooks, keep_checkpoint: bool) -> dict[str, Any]:
-    """Begin or go on with the run in its folder, which is ours now; returns the contents of metrics.json."""
-    folder = run.folder
-    if force or not folder.is_started:
-        folder.clear()
-    folder.write_config(run.experiment, run.seed, run.built.fingerprint, run.buffer_bytes)
-    folder.link_features(run.built.folder)
-    if run.carried:
-        folder.write_warm_start(run.carried)
-    if run.shorter:
-        run.workers.first_does(lambda: copy_state(run.shorter, folder.path))
-    with folder.logged():
-        if run.carried and not folder.has_checkpoint:
-            say(run.carried)
-        position, rows = _train(run, hooks)
-        metrics = _measure(run, position)
-        record = run_record(
-            run.experiment,
-            run.seed,
-            run.model,
-            run.built,
-            position,
-            rows,
-            metrics,
-            run.buffer_bytes,
-            run.workers.size,
-        )
-        if run.carried:
-            record["warm_start"] = run.carried
-        record |= _calibration(run)
-        folder.complete(record, keep_checkpoint and position.epoch == run.experiment.fit.epochs)
-        for split, values in metrics.items():
-            logger.info("%s: %s", split, "  ".join(f"{name} {value:.6f}" for name, value in values.items()))
-    return record
-
-
-def _score_test(run: _Run) -> dict[str, Any]:
-    """Add the test metrics of the kept weights to a complete run; returns the contents of metrics.json.
-
-    Where a kill came between scores and metrics, the metrics follow from those scores.
-    """
-    folder = run.folder
-    with folder.logged():
-        clock = time.perf_counter()
-        folder.load_weights(run.model)
-        test = _measure_test(run, folder.scores)
-        record = {}
-        for key, value in folder.metrics.items():
-            record |= {key: value} | ({"test": test} if key == "valid" else {})
-        seconds = record["seconds"]["evaluate"] + time.perf_counter() - clock
-        record["seconds"] = record["seconds"] | {"evaluate": round(seconds, 3)}
-        record |= _calibration(run)
-        folder.complete(record)
-        logger.info("test: %s", "  ".join(f"{name} {value:.6f}" for name, value in test.items()))
-    return record
-
-
-def _train(run: _Run, then: Hooks) -> tuple[Position, float]:
-    """Train to the end, from the last checkpoint if there is one; returns the rows trained on, too.
-
-    Args:
-        then: called after what the run itself does.
-    """
-    folder, train = run.folder, run.loaders["train"]
-    progress = FitProgress(run.experiment.fit.epochs, logger)
-
-    def on_evaluation(record: dict[str, Any]) -> None:
-        folder.append_history(record)
-        progress.evaluation(record)
-
-    hooks = Hooks(progress.step, folder.save_weights, on_evaluation, folder.save_checkpoint)
-    fit = Fit(run.model, run.experiment.fit, train, run.loaders["valid"], hooks.then(then), run.workers)
-    if (state := folder.load_checkpoint()) is not None:
-        fit.load(state)
-        logger.info("resumed after evaluation %d, step %d", fit.position.evaluations, fit.position.step)
-    folder.keep_history(fit.position.evaluations)
-    with progress:
-        position = fit.run()
-    return position, train.num_samples * position.step / fit.steps_per_epoch
-
-
-def _measure(run: _Run, position: Position) -> dict[str, dict[str, float]]:
-    """Metrics of the best weights by split; the time it takes goes to `position`."""
-    clock = time.perf_counter()
-    settings = run.experiment.fit
-    run.folder.load_weights(run.model)
-    valid = evaluate(run.model, run.loaders["valid"], settings.metrics, settings.amp, run.workers)
-    metrics = {"valid": valid}
-    if "test" in run.loaders:
-        metrics["test"] = _measure_test(run)
-    position.evaluate_seconds += time.perf_counter() - clock
-    return metrics
-
-
-def _measure_test(run: _Run, scores: Scores | None = None) -> dict[str, float]:
-    """The one look at the test split: its scores are kept, its metrics come from them.
-
-    Args:
-        scores: where it was looked at already.
-    """
-    settings = run.experiment.fit
-    if scores is None:
-        scores = score(run.model, run.loaders["test"], settings.amp, run.workers)
-        run.folder.write_scores(scores)
-    metrics = run.workers.first_does(lambda: metrics_of(scores, settings.metrics))
-    undefined = [name for name, value in metrics.items() if math.isnan(value)]
-    if undefined:
-        logger.warning("%s is not defined on the test split: left out", ", ".join(undefined))
-    return {name: value for name, value in metrics.items() if name not in undefined}
-
-
-def _calibration(run: _Run) -> dict[str, Any]:
-    """For metrics.json, where training kept a part of the negatives: how far test predictions are off."""
-    rate, scores = run.experiment.dataset.negative_sampling_rate, run.folder.scores
-    if rate is None or scores is None or run.experiment.fit.task != "binary_classification":
-        return {}
-    found = run.workers.first_does(lambda: figures(scores.y_true, scores.y_pred, rate))
-    kept = {name: value for name, value in found.items() if not math.isnan(value)}
-    return {"calibration": {"negative_sampling_rate": rate, "test": kept}}
 
 
 def check_splits(experiment: Experiment, built: BuiltDataset) -> None:

@@ -394,7 +394,7 @@ class TestTestSplitLater:
             patch.setattr(RunFolder, "complete", lambda *args: stop())
             run(tiny(), clicks, tmp_path)
         assert "test" not in RunFolder(tmp_path, tiny(), 7).metrics
-        monkeypatch.setattr("fuxictr_qnn.training.run.score", lambda *args: stop())
+        monkeypatch.setattr("fuxictr_qnn.training.phases.score", lambda *args: stop())
         assert run(tiny(), clicks, tmp_path).metrics["test"] == finished.metrics["test"]
 
     def test_needs_the_weights(self, clicks, tmp_path):

@@ -39,6 +39,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 def quick(monkeypatch):
     """Two cores wherever this runs, and no pictures, which take seconds."""
     monkeypatch.setattr(threads, "cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("fuxictr_qnn.tuning.session.draw_axes", lambda sweep: [])
     for module in (plots, report):
         monkeypatch.setattr(module, "has_matplotlib", lambda: False)

@@ -38,6 +38,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def two_cores(monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
 def tune(*arguments: object) -> int:

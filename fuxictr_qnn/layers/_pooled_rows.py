@@ -10,6 +10,9 @@ On the CPU the sweep is compiled C (native/rows.c); NumPy and torch give the sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -149,6 +152,22 @@ def _masked(values: Tensor, mask: Tensor, out: Tensor) -> None:
         torch.mul(values, mask, out=out)
 
 
+def _outside_graphs(function: Callable) -> Callable:
+    """`function`, which torch.compile calls on a CPU as it is: its own code there is slow at drawing masks.
+
+    On other devices, and in exports, it is traced.
+    """
+    outside = torch._disable_dynamo(function)  # torch.compiler.disable, which imports the compiler only when called
+
+    @wraps(function)
+    def call(z: Tensor, *args, **kwargs):
+        chosen = outside if torch.compiler.is_dynamo_compiling() and z.device.type == "cpu" else function
+        return chosen(z, *args, **kwargs)
+
+    return call
+
+
+@_outside_graphs
 def pooled_rows(z: Tensor, relu: bool, dropout: float, passes: int = 1) -> tuple[Tensor, ...]:
     """s = sum_m dropout(relu(z_m)), drawn `passes` times with independent dropout masks.
 
@@ -167,6 +186,7 @@ def pooled_rows(z: Tensor, relu: bool, dropout: float, passes: int = 1) -> tuple
     return _PooledRows.apply(z, relu, float(dropout), passes)
 
 
+@_outside_graphs
 def row_products(
     z: Tensor,
     bias: Tensor | None,

@@ -18,6 +18,7 @@ KINDS = {
     "a vector": {"extra": {"v": vector_spec(6, 4)}},
     "another width": {"extra": {"w": {"type": "categorical", "vocab_size": 3, "embedding_dim": 2}}},
     "a shared table": {"extra": {"s": {"type": "categorical", "vocab_size": 9, "share_embedding": "a"}}},
+    "no plain id": {"sequences": dict.fromkeys(SIZES, 3)},
 }
 
 
@@ -48,16 +49,32 @@ def test_values_and_gradients_are_fuxictrs(kind, flatten):
         torch.testing.assert_close(a.grad, b.grad, msg=name)
 
 
-def test_only_plain_ids_are_looked_up_in_one_go(monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        "fuxictr_qnn.models.embedding.embedding_rows",
-        lambda *a: calls.append(1) or embedding.embedding_rows(*a),
-    )
+def test_plain_ids_are_looked_up_in_one_go(monkeypatch):
+    looked_up = {}
     for kind in KINDS:
         ours, _, X = both(kind)
+        names = {id(table): name for name, table in ours.embedding_layer.embedding_layers.items()}
+        monkeypatch.setattr(
+            "fuxictr_qnn.models.embedding.embedding_rows",
+            lambda ids, tables, kind=kind, names=names: (
+                looked_up.update({kind: "".join(names[id(table)] for table in tables)})
+                or embedding.embedding_rows(ids, tables)
+            ),
+        )
         ours(X, flatten_emb=True)
-    assert len(calls) == 1
+    rest = {"a sequence": "ac", "a shared table": "bc"}
+    assert looked_up == {kind: rest.get(kind, "abc") for kind in KINDS if kind != "no plain id"}
+
+
+def test_widths_that_cannot_be_stacked_are_refused_as_by_fuxictr():
+    widths = {
+        name: {"type": "categorical", "vocab_size": 3, "embedding_dim": dim}
+        for name, dim in (("narrow", 2), ("wide", 6))  # 4 and 4 together
+    }
+    feature_map = make_feature_map(SIZES, dim=4, extra=widths)
+    (batch,) = make_batches(feature_map, 50, 1)
+    with pytest.raises(RuntimeError, match="equal size"):
+        FeatureEmbedding(feature_map, 4)({name: batch[name] for name in feature_map.features})
 
 
 def test_some_of_the_features():

@@ -8,7 +8,7 @@ demo: .venv/demo
 	$(BIN)/fuxictr run --expid LR_demo FM_demo DNN_demo QNNalpha_demo
 
 test: .venv/test
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/ruff check .

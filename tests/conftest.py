@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Before torch is imported, here and in what the tests start: their tensors are too small for two
+# threads, whose waiting would take the cores of the other test worker.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +25,7 @@ def test_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_places(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the data, builds and caches that belong to whoever runs it."""
-    for name in ("FUXICTR_DATA", "FUXICTR_BUILDS"):
+    """No test touches the data, builds and caches of whoever runs it, nor prints to the width of its window."""
+    for name in ("FUXICTR_DATA", "FUXICTR_BUILDS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -157,7 +157,7 @@ def _outside_graphs(function: Callable) -> Callable:
 
     On other devices, and in exports, it is traced.
     """
-    outside = torch._disable_dynamo(function)  # torch.compiler.disable, which imports the compiler only when called
+    outside = torch._disable_dynamo(function)  # torch.compiler.disable that imports the compiler when called
 
     @wraps(function)
     def call(z: Tensor, *args, **kwargs):

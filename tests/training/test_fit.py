@@ -268,7 +268,7 @@ def test_what_an_own_train_step_excludes(key, value, feature_map):
 @pytest.mark.slow
 @pytest.mark.parametrize("name, dropout", [("QNNalpha", 0.3), ("DNN", 0)])
 def test_compiled_steps_give_the_losses_of_plain_ones(name, dropout, feature_map, train_batches):
-    """The compiler takes most of a minute. QNN-alpha keeps its masks on a CPU; torch's own dropout does not."""
+    """The compiler takes half a minute. QNN-alpha keeps its masks on a CPU; torch's own dropout does not."""
     losses = []
     for compiled in (False, True):
         settings = SMALL.model_copy(update={"compile": compiled})

@@ -25,7 +25,7 @@ def test_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_places(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test touches the data, builds and caches of whoever runs it, nor prints to the width of its window."""
+    """No test touches data, builds and caches of whoever runs it, nor prints to the width of its window."""
     for name in ("FUXICTR_DATA", "FUXICTR_BUILDS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -58,7 +58,7 @@ def _export(run: SavedRun, args: argparse.Namespace) -> Iterator[str]:
             f"{done.difference:.1e}"
         )
         yield from (f"note: {note}" for note in done.notes)
-        yield from (f"wrote {file} ({file.stat().st_size / 1e6:,.1f} MB)" for file in done.files)
+        yield from (f"wrote {file} ({file.stat().st_size / 1e3:,.0f} kB)" for file in done.files)
     if args.embeddings is not None:
         from fuxictr_qnn.serving.embeddings import export_embeddings
 

@@ -128,7 +128,7 @@ def show(
             line(f"  {note}")
     for sliced in slices:
         line(f"\n{sliced.table.title}")
-        console.print(_known_and_unseen(sliced.table))
+        console.print(_by_value(sliced.table))
         for note in sliced.table.notes:
             line(f"  {note}")
     for sentence in left_out:
@@ -138,8 +138,8 @@ def show(
     line(f"wrote {len(files)} files; see {files[-1]}")
 
 
-def _known_and_unseen(table: Table) -> RichTable:
-    """Of a sliced test split the rows that people ask for first; the values are in the files."""
+def _by_value(table: Table) -> RichTable:
+    """A sliced test split, without columns that say nothing of it."""
     short = plain_table(table.headings[:2])
     shown = [
         i for i in range(2, len(table.headings)) if any(row.cells[i].text != MISSING for row in table.rows)
@@ -147,8 +147,7 @@ def _known_and_unseen(table: Table) -> RichTable:
     for i in shown:
         short.add_column(table.headings[i], justify="right")
     for row in table.rows:
-        if row.cells[0].values["kind"] in ("all", "known", "unseen"):
-            short.add_row(*(row.cells[i].text for i in (0, 1, *shown)))
+        short.add_row(*(row.cells[i].text for i in (0, 1, *shown)))
     return short
 
 

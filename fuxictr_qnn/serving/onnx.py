@@ -28,7 +28,7 @@ def require_onnx() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise RequestError(
-            f"export needs {' and '.join(missing)}: pip install 'fuxictr-qnn[onnx]' (or pip install "
+            f"export needs {', '.join(missing)}: pip install 'fuxictr-qnn[onnx]' (or pip install "
             f"{' '.join(missing)})"
         )
 

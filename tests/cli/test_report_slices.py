@@ -35,6 +35,8 @@ def test_everything_that_is_written(trained):
     rows = list(csv.DictReader((out / "slices.csv").open()))
     assert {row["feature"] for row in rows} == {"user", "item"}
     assert {row["label"] for row in rows} == {"LR_shop", "QNN_shop"}
+    printed = {line.split()[0] for line in found.stdout.splitlines() if line.strip()}
+    assert printed > {row["value"] for row in rows if row["kind"] == "value"}
     whole = [row for row in rows if row["kind"] == "all"]
     assert [int(row["rows"]) for row in whole] == [200] * 4
     page = (out / "report.html").read_text()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from datetime import date
 from pathlib import Path
 
@@ -41,12 +42,13 @@ def main() -> None:
         shown = " ".join(["python -m", f"benchmarks.{name}", *SCRIPTS[name].format(data="data").split()])
         print(shown, flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+        began = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, cwd=RESULTS.parents[1])
         if done.returncode:
             sys.exit(done.stderr[-3000:])
         text = f"`{shown}`, {date.today()}\n\n{done.stdout}"
         (RESULTS / f"{name}.md").write_text(text)
-        print(done.stdout, flush=True)
+        print(f"{done.stdout}\n{time.perf_counter() - began:.0f} s\n", flush=True)
 
 
 if __name__ == "__main__":

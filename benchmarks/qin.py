@@ -142,8 +142,8 @@ class QINReference(nn.Module):
 
 
 def score_ours(count: int) -> Action:
-    model, batch = qin(128).eval(), rows(count)
-    return torch.inference_mode()(lambda: model(batch)["y_pred"])
+    scorer, batch = qin(128).eval().scorer(), rows(count)
+    return torch.inference_mode()(lambda: scorer(batch))
 
 
 def score_reference(count: int) -> Action:

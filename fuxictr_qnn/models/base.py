@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fuxictr.pytorch.models import BaseModel
 from torch import Tensor
 
 from fuxictr_qnn.models.requirements import require_no_item_table
-from fuxictr_qnn.models.scorer import Scorer
 from fuxictr_qnn.models.self_ensemble import SelfEnsemble
 
 
@@ -59,7 +59,7 @@ class RankModel(SelfEnsemble, BaseModel):
             raise NotImplementedError(f"{type(self).__name__} defines neither logit nor logits")
         return [self.logit(X) for _ in range(count)]
 
-    def scorer(self) -> Scorer | None:
+    def scorer(self) -> Callable[[dict[str, Tensor]], Tensor] | None:
         """The model as it is now for scoring, in fewer operations; None: `forward` is as good."""
         return None
 

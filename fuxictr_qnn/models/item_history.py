@@ -6,14 +6,19 @@ C width of the row's own features, N items with the padding, U rows of the embed
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fuxictr_qnn.layers.folding import simplify
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
+
+_MOST_NUMBERS = 1 << 28  # in a table of embedded items that a scorer keeps, a gigabyte of float32
 
 
 class EmbeddedRows(NamedTuple):
@@ -24,6 +29,31 @@ class EmbeddedRows(NamedTuple):
     table_UD: Tensor
     index_BS: Tensor
     mask_BS: Tensor  # True = real item
+
+
+class HistoryScorer:
+    """An ItemHistoryModel at evaluation: items embedded once, if they are not too many, and parts folded.
+
+    A snapshot of those; all other weights are the model's.
+
+    Args:
+        folded: the parts, by name.
+
+    Shapes: batch -> (B, 1), probabilities.
+    """
+
+    def __init__(self, model: ItemHistoryModel, folded: Container[str]):
+        self._model = copy.copy(model)
+        self._model._buffers = dict(model._buffers)
+        self._model._modules = {
+            name: simplify(copy.deepcopy(module)) if name in folded else module
+            for name, module in model._modules.items()
+        }
+        if model.num_items * model.item_dim <= _MOST_NUMBERS:
+            self._model.freeze_items()
+
+    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
+        return self._model.forward(batch)["y_pred"]
 
 
 class ItemHistoryModel(RankModel):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers import ATTENTIONS, AdaptiveSparseTargetAttention, MeanPooling, QuadraticNetworkQIN
-from fuxictr_qnn.models.item_history import EmbeddedRows, ItemHistoryModel
+from fuxictr_qnn.models.item_history import EmbeddedRows, HistoryScorer, ItemHistoryModel
 
 NETWORKS = ("qnn", "mlp")
 KINDS = (*ATTENTIONS, "mean")  # of attention
@@ -82,7 +82,7 @@ class QIN(ItemHistoryModel):
                 raise ValueError(unknown(key, value, known))
         if network == "mlp" and not mlp_hidden_units:
             raise ValueError("mlp_hidden_units needs at least one width")
-        self.attention_dropout = attention_dropout
+        self.attention_dropout, self.fast = attention_dropout, fast
         if attention == "mean":
             self.attention: nn.Module = MeanPooling()
         else:
@@ -108,6 +108,9 @@ class QIN(ItemHistoryModel):
             )
             self.fc = nn.Linear(mlp_hidden_units[-1], 1)
         self.finish(learning_rate, kwargs)
+
+    def scorer(self) -> HistoryScorer | None:
+        return HistoryScorer(self, {"network"}) if self.fast else None
 
     def logits(self, X: dict[str, Tensor], count: int) -> list[Tensor]:
         """`count` logits that share the embeddings and, without dropout in it, the attention."""

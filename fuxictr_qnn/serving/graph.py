@@ -21,7 +21,7 @@ from fuxictr_qnn.layers.folding import simplify
 from fuxictr_qnn.layers.scoring import FoldedKhatriRao, PackedEmbedding
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.item_history import ItemHistoryModel
-from fuxictr_qnn.models.scorer import pack
+from fuxictr_qnn.models.scorer import Scorer, pack
 
 DTYPES = {"ids": np.int64, "numbers": np.float32}
 INPUTS = tuple(DTYPES)
@@ -94,7 +94,7 @@ class Served(nn.Module):
         self.name, self.sampling_rate = type(model).__name__, sampling_rate
         scorer = model.scorer() if isinstance(model, RankModel) else None
         names = [field.name for field in self.fields]
-        if scorer is not None and scorer.features == names:
+        if isinstance(scorer, Scorer) and scorer.features == names:
             self.scorer, self.model = copy.deepcopy(scorer), None
         else:
             self.scorer, self.model = None, _snapshot(model, names)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fuxictr_qnn.layers import AdaptiveSparseTargetAttention
-from fuxictr_qnn.models import QIN
+from fuxictr_qnn.models import QIN, item_history
 from fuxictr_qnn.models.registry import find_model
 from tests.synthetic import BASE, make_batches, make_feature_map, make_item_feature_map, sequence_spec
 
@@ -123,6 +123,24 @@ def test_every_variant_fast_and_plain(variant, training):
     assert len(results[0]) == len(results[1]) > 5
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("most_numbers", [0, 10**6])
+def test_a_scorer_predicts_what_its_model_predicts(variant, most_numbers, monkeypatch):
+    monkeypatch.setattr(item_history, "_MOST_NUMBERS", most_numbers)
+    model, batch = small(torch.float64, **VARIANTS[variant])
+    with torch.no_grad():
+        for _ in range(3):
+            model.train()(batch)  # running statistics that are nothing special
+        scorer, expected = model.eval().scorer(), model(batch)["y_pred"]
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(scorer(batch), expected, rtol=1e-9, atol=0)
+        model.network.apply(lambda module: [p.fill_(0.1) for p in module.parameters(recurse=False)])
+        torch.testing.assert_close(scorer(batch), expected, rtol=1e-9, atol=0)  # a snapshot
+        assert not torch.allclose(model(batch)["y_pred"], expected)
+    assert model.embedded_items is None
+    assert small(fast=False)[0].scorer() is None
 
 
 @pytest.mark.parametrize("options", [{}, {"attention_dropout": 0.3}])

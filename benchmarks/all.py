@@ -20,10 +20,10 @@ SCRIPTS = {  # name -> its arguments, where {data} is the data root
     "train_step": "",
     "memory": "",
     "qin": "",
-    "bilinear": "",
+    "bilinear": "--turns 1",
     "latency": "--turns 1",
     "scaling": "--turns 1",
-    "epoch": "--data-root {data}",
+    "epoch": "--data-root {data} --turns 1",
     "evaluate": "--data-root {data} --dataset frappe ml1m --turns 1",
 }
 

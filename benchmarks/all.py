@@ -3,7 +3,7 @@
     python -m benchmarks.all [--data-root DIR] [--only NAME ...]
 
 DIR/frappe_x1 and DIR/ml_1m_x1 hold the CSV files; without them `epoch` and the splits of `evaluate` are left
-out. A quiet machine, please: about twenty minutes on two cores.
+out. A quiet machine, please: it takes nineteen minutes on two cores.
 """
 
 from __future__ import annotations

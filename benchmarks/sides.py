@@ -32,7 +32,7 @@ IMPORTED = [
 TURN_SECONDS = 1.0
 SLOW_SECONDS = 5.0  # what takes as long gets SLOW_TURNS turns
 SLOW_TURNS = 2
-LONG_SECONDS = 20.0  # what takes as long is called once
+LONG_SECONDS = 20.0  # what takes as long is called once, not warmed up
 
 
 @dataclass

@@ -235,6 +235,8 @@ class TestArchives:
             ("a.csv.gz", gzip.compress(b"x" * 2000)[:-9], "damaged"),
             ("a.csv.gz", b"plain text", "damaged"),
         ],
+        # The bytes of gzip hold the time: as names they would differ between pytest's workers.
+        ids=["zip", "web page", "tar", "gzip", "plain text"],
     )
     def test_damaged(self, tmp_path, name, content, said):
         with pytest.raises(SourceFailed, match=said):

@@ -91,26 +91,14 @@ class SavedRun:
 
     def weights(self) -> dict[str, Any]:
         """The contents of model.pt on the CPU. A file that holds more than tensors is refused, never run."""
-        import pickle
-
-        import torch
+        from fuxictr_qnn.training.tensor_file import check_by_name, read_plain
 
         file = self.folder / "model.pt"
-        try:
-            weights = torch.load(file, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-            raise RequestError(
-                f"'{file}' cannot be read as weights ({type(error).__name__}): it is damaged, or holds "
-                "pickled code, which is never run; put back the file of this run, or train again by "
-                f"`fuxictr run --config {self.folder / 'config.yaml'} --force`"
-            ) from error
-        if not isinstance(weights, dict) or not all(
-            isinstance(value, torch.Tensor) for value in weights.values()
-        ):
-            raise RequestError(
-                f"'{file}' does not hold a model's weights by name: put back the file of this run"
-            )
-        return weights
+        remedy = (
+            "put back the file of this run, or train again by "
+            f"`fuxictr run --config {self.folder / 'config.yaml'} --force`"
+        )
+        return check_by_name(read_plain(file, remedy), file, remedy)
 
     def _check_zoo(self, zoo: Path | None) -> None:
         if zoo is None and zoo_package(self.metrics.get("model_class", "").partition(":")[0]):

@@ -18,7 +18,6 @@ import io
 import json
 import logging
 import os
-import pickle
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ from fuxictr_qnn.errors import Busy, RequestError
 from fuxictr_qnn.files import is_writable, lock_if_free, write_bytes, write_json, write_text
 from fuxictr_qnn.training.evaluation import Scores
 from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.training.tensor_file import read_plain
 
 _OF_A_BUILD = ("feature_map.json", "feature_vocab.json", "preprocessing.json", "items.parquet")
 
@@ -237,11 +237,4 @@ class RunFolder:
         write_bytes(self.path / name, buffer.getvalue())
 
     def _load(self, name: str) -> Any:
-        """Plain data only: a file that holds pickled code is refused, never run."""
-        try:
-            return torch.load(self.path / name, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise RequestError(
-                f"'{self.path / name}' cannot be read as weights ({type(error).__name__}): it is damaged or "
-                "not ours; --force starts anew"
-            ) from error
+        return read_plain(self.path / name, "--force starts anew")

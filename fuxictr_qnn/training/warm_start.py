@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.training.renamed_weights import renamed
 from fuxictr_qnn.training.starting_point import VOCABULARIES, Source, StartingPoint, buckets_of, read_source
+from fuxictr_qnn.training.tensor_file import check_by_name, read_plain
 from fuxictr_qnn.training.token_rows import RowMap, by_bucket, by_id, by_token, read_tokens
 
 logger = logging.getLogger("fuxictr_qnn")
@@ -135,17 +135,11 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     Raises:
         RequestError: naming the file.
     """
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise RequestError(
-            f"init_from: '{file}' cannot be read as weights ({type(error).__name__}): it is damaged, no file "
-            "of torch, or holds pickled code, which is never run; save its state_dict"
-        ) from error
+    remedy = "init_from starts from a state_dict, saved by torch.save"
+    content = read_plain(file, remedy)
     if isinstance(content, dict):
         content = next((content[key] for key in _WRAPPED if isinstance(content.get(key), dict)), content)
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise RequestError(f"init_from: '{file}' does not hold weights by name: save a state_dict there")
+    content = check_by_name(content, file, remedy)
     bad = [
         name for name, value in content.items() if value.is_floating_point() and not value.isfinite().all()
     ]

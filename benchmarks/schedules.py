@@ -65,7 +65,6 @@ def runs_table(found: Cells) -> str:
         "first cut",
         "epochs",
         "best",
-        "s / run",
     ]
     rows = [
         [
@@ -78,7 +77,6 @@ def runs_table(found: Cells) -> str:
             ", ".join(first_cut(run.history) for run in entry.runs),
             ", ".join(str(run.record.epochs) for run in entry.runs),
             ", ".join(str(run.record.best_epoch) for run in entry.runs),
-            ", ".join(str(round(run.record.seconds["train"])) for run in entry.runs),
         ]
         for (model, schedule), entry in found.items()
     ]

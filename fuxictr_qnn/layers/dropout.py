@@ -15,3 +15,11 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         return dropped(x, self.p) if self.training else x
+
+
+def draw_masks_cheaply(model: nn.Module) -> None:
+    """Put a `Dropout` of the same probability in the place of every nn.Dropout of a model."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout and child.p < 1:
+                setattr(module, name, Dropout(child.p).train(child.training))

@@ -13,6 +13,7 @@ from fuxictr.pytorch.models import BaseModel
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.layers.dropout import draw_masks_cheaply
 from fuxictr_qnn.models.registry import model_class
 from fuxictr_qnn.models.requirements import require_no_item_table
 from fuxictr_qnn.models.self_ensemble import has_dropout, own_loss_of
@@ -75,6 +76,8 @@ def build_model(
     except Exception as error:  # whatever a constructor, perhaps somebody else's, makes of wrong settings
         reason = str(error) or type(error).__name__
         raise RequestError(f"{experiment.expid}: {experiment.model} cannot be built: {reason}") from error
+    if model.device.type == "cpu" and getattr(model, "fast", True):
+        draw_masks_cheaply(model)  # torch's draws are much of a perceptron's step there
     if getattr(model, "self_ensemble_loss", None) is not None and not has_dropout(model):
         logger.warning(
             "%s: self_ensemble without dropout: both passes of %s are equal, so the loss only pulls "

@@ -78,6 +78,15 @@ def build_model(
         raise RequestError(f"{experiment.expid}: {experiment.model} cannot be built: {reason}") from error
     if model.device.type == "cpu" and getattr(model, "fast", True):
         draw_masks_cheaply(model)  # torch's draws are much of a perceptron's step there
+    _check_settings(model, experiment)
+    if fit.amp:
+        model.output_activation = Float32(model.output_activation)
+    return model
+
+
+def _check_settings(model: BaseModel, experiment: Experiment) -> None:
+    """Warn of settings that do nothing for this model, refuse those that it cannot keep."""
+    fit = experiment.fit
     if getattr(model, "self_ensemble_loss", None) is not None and not has_dropout(model):
         logger.warning(
             "%s: self_ensemble without dropout: both passes of %s are equal, so the loss only pulls "
@@ -92,15 +101,12 @@ def build_model(
                     f"{experiment.expid}: {key}: {experiment.model} has a train_step of its own, "
                     "which knows nothing of it; remove the key"
                 )
-    own_loss = own_loss_of(model) if getattr(feature_map, "weight_col", None) else []
+    own_loss = own_loss_of(model) if getattr(model.feature_map, "weight_col", None) else []
     if own_loss:
         raise RequestError(
             f"{experiment.expid}: weight_col: {experiment.model} has its own {' and '.join(own_loss)}, which "
             "knows no weights; remove the key"
         )
-    if fit.amp:
-        model.output_activation = Float32(model.output_activation)
-    return model
 
 
 def replace_optimizer(model: BaseModel, fit: FitSettings) -> None:

@@ -69,26 +69,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gpu", type=int, metavar="N", help="-1: the CPU (default: a GPU if there is one)")
     parser.add_argument("--zoo", type=Path, metavar="DIR", help="the FuxiCTR checkout that the model is from")
+    parser.add_argument(
+        "--feature-processor",
+        metavar="PACKAGE.MODULE:CLASS",
+        help="the run's class of preprocess functions of your own, which is imported only if named here",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Check everything that can be checked without a model, then score."""
-    encoded = args.encoded or (args.submission is not None and SUBMISSIONS[args.submission].encoded)
     check_gpu(args.gpu)
-    runs = open_runs(
+    runs, encoded = open_runs(
         args.run,
         args.out,
         args.data,
         args.to,
+        id_cols=args.id_cols,
         average=args.average,
         submission=args.submission,
-        encoded=encoded,
+        encoded=args.encoded,
         force=args.force,
     )
     from fuxictr_qnn.serving.predicting import predict_file
     from fuxictr_qnn.serving.scoring import RunScorer
 
-    scorers = [RunScorer(run, args.gpu, args.zoo, encoded) for run in runs]
+    scorers = [RunScorer(run, args.gpu, args.zoo, encoded, args.feature_processor) for run in runs]
     result = predict_file(
         scorers, args.data, args.to, args.id_cols, average=args.average, submission=args.submission
     )

@@ -117,8 +117,15 @@ def load_feature_map(path: Path, spec: DatasetSpec, choice: FeatureChoice) -> An
     """
     from fuxictr.features import FeatureMap
 
-    content = json.loads(path.read_text())
-    known = [name for feature in content["features"] for name in feature]
+    try:
+        content = json.loads(path.read_text())
+        known = [name for feature in content["features"] for name in feature]
+        dataset_id = content["dataset_id"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"'{path}' cannot be used as a feature map ({type(error).__name__}: {error}): put back the file, "
+            "or build the data again"
+        ) from None
     named = [("group_id", name) for name in [spec.group_id] if name and name not in known]
     named += [("use_features", name) for name in choice.use_features or []]
     for entry in choice.feature_specs or []:
@@ -131,7 +138,7 @@ def load_feature_map(path: Path, spec: DatasetSpec, choice: FeatureChoice) -> An
     ]
     if problems:
         raise RequestError(problems)
-    feature_map = FeatureMap(content["dataset_id"], str(path.parent))
+    feature_map = FeatureMap(dataset_id, str(path.parent))
     feature_map.load(
         str(path),
         {

@@ -12,7 +12,7 @@ from typing import Any
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.files import write_json
 
-FORMAT_VERSION = 2  # raise it whenever the same input would be built differently, or a default changes
+FORMAT_VERSION = 3  # raise it whenever the same input would be built differently, or a default changes
 CACHE_NAME = "content-hashes.json"
 PATHS = {"source", "data_root", "train_data", "valid_data", "test_data", "item_info", "item_features"}
 FACTS = {"origin", "expected"}  # about the data; they decide nothing

@@ -118,7 +118,7 @@ class Lookup:
     def __init__(self, vocabulary: Vocabulary):
         self._oov = vocabulary.oov
         tokens = vocabulary.tokens
-        self._is_text = tokens.dtype == pl.String
+        self._type, self._is_text = tokens.dtype, tokens.dtype == pl.String
         self._seed = 0
         keys = self._keys(tokens)
         while self._is_text and len(np.unique(keys)) < len(keys):  # two tokens of one hash: another hash
@@ -132,10 +132,16 @@ class Lookup:
         """The ids of `values`, int32, shape (len(values),); unknown and missing ones are OOV."""
         if not len(self._sorted):
             return np.full(len(values), self._oov, np.int32)
+        beyond = None
+        if values.dtype.is_integer() and values.dtype != self._type:  # NumPy would compare them as floats
+            values = values.cast(self._type, strict=False)
+            beyond, values = values.is_null().to_numpy(), values.fill_null(0)
         keys = self._keys(values)
         at = np.searchsorted(self._sorted, keys)
         at[at == len(self._sorted)] = 0
         known = self._sorted[at] == keys
+        if beyond is not None:
+            known &= ~beyond
         if self._is_text:
             known &= (self._tokens.gather(at) == values).fill_null(False).to_numpy()
         return np.where(known, self._ids[at], np.int32(self._oov))

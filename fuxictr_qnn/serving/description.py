@@ -11,9 +11,9 @@ from fuxictr.features import FeatureMap
 
 from fuxictr_qnn.data.building.preprocessing import DEFAULT_FILL
 from fuxictr_qnn.data.loaders.storage import Field, widths
-from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
-from fuxictr_qnn.data.vocabulary import PAD, Vocabulary, read_vocabularies
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.data.spec import ColumnSpec
+from fuxictr_qnn.data.vocabulary import PAD, Vocabulary
+from fuxictr_qnn.serving.features import read_features
 from fuxictr_qnn.serving.graph import DTYPES
 from fuxictr_qnn.serving.saved import SavedRun
 
@@ -35,24 +35,14 @@ class RawValues:
         self.columns: dict[str, ColumnSpec] = {}
         self.vocabularies: dict[str, Vocabulary] = {}
         self._state: dict[str, Any] = {}
+        self._types: dict[str, str] = {}
         if not run.takes_raw_values:
             return
         wanted = {field.name for field in fields}
-        try:
-            self._state = json.loads((run.features / "preprocessing.json").read_text())
-            spec = DatasetSpec.model_validate(self._state["dataset"])
-            self.columns = {column.name: column for column in spec.active_columns if column.name in wanted}
-            kinds = {
-                name: "String"
-                for name, column in self.columns.items()
-                if column.has_vocabulary and not column.category_processor
-            }
-            self.vocabularies = read_vocabularies(run.features / "feature_vocab.json", kinds)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RequestError(
-                f"'{run.features}': preprocessing.json and feature_vocab.json cannot be used "
-                f"({type(error).__name__}: {error}): put back the files of this run"
-            ) from None
+        files = read_features(run.features, as_text=True)
+        self._state, self._types = files.state, files.types
+        self.columns = {column.name: column for column in files.spec.active_columns if column.name in wanted}
+        self.vocabularies = {name: each for name, each in files.vocabularies.items() if name in wanted}
 
     def describe(self, name: str) -> dict[str, Any]:
         """The keys of a feature that say how its raw values are encoded."""
@@ -62,7 +52,7 @@ class RawValues:
         if column.preprocess:
             said["preprocess"] = column.preprocess
         if column.type != "embedding":
-            said["raw_type"] = self._state["types"].get(name)
+            said["raw_type"] = self._types.get(name)
             of_its_own = column.type == "categorical" and column.category_processor
             default = None if of_its_own else DEFAULT_FILL[column.dtype]  # None: an id of its own, the last
             said["missing"] = default if column.fill_na is None else column.fill_na

@@ -19,6 +19,10 @@ class IdRows:
 
     Args:
         feature_map: FuxiCTR's FeatureMap of the run, with its item table where it has one.
+
+    Attributes:
+        names: the features that rows hold, by which their columns are called: `columns`.
+        types: empty, since files of ids say themselves what they hold.
     """
 
     def __init__(self, feature_map: Any):
@@ -30,11 +34,8 @@ class IdRows:
         items = getattr(feature_map, "item_table", {}).get(getattr(feature_map, "item_key", None))
         self._items = None if items is None else len(items)
         self._item_columns = {getattr(feature_map, "item_key", None), history}
-
-    @property
-    def names(self) -> list[str]:
-        """The features that rows hold."""
-        return [field.name for field in self._fields]
+        self.names = self.columns = [field.name for field in self._fields]
+        self.types: dict[str, Any] = {}
 
     def inputs(self, schema: pl.Schema, place: str) -> list[str]:
         """The features' columns; RequestError for every one that is missing or holds no ids or numbers."""

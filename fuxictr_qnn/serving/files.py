@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import polars as pl
@@ -31,7 +32,9 @@ def check_data(file: Path) -> None:
     if file.is_dir():
         raise RequestError(f"--data {file}: is a folder; name a file")
     if not file.is_file():
-        raise RequestError(f"--data {file}: no such file")
+        raise RequestError(
+            f"--data {file}: " + ("no file, but a pipe or device" if file.exists() else "no such file")
+        )
     if not os.access(file, os.R_OK):
         raise RequestError(f"--data {file}: may not be read")
     if not file.stat().st_size:
@@ -40,13 +43,15 @@ def check_data(file: Path) -> None:
         raise RequestError(f"--data {file}: rows come as {', '.join(INPUTS)}; name such a file")
 
 
-def open_rows(file: Path, spec: DatasetSpec) -> RawFiles:
+def open_rows(file: Path, spec: DatasetSpec, types: Mapping[str, Any]) -> RawFiles:
     """The rows of a CSV or parquet file.
 
     Args:
-        spec: how the run's own data is read.
+        spec: of the run's own data, whose separator it has.
+        types: what CSV columns are read as.
     """
-    return RawFiles([file], spec.model_copy(update=INPUTS[file.suffix.lower()]), share=SHARE)
+    ours = {"feature_cols": [], "label_col": [], "weight_col": None, **INPUTS[file.suffix.lower()]}
+    return RawFiles([file], spec.model_copy(update=ours), types, SHARE)
 
 
 def check_target(to: Path, data: Path, force: bool) -> None:
@@ -67,22 +72,34 @@ def check_target(to: Path, data: Path, force: bool) -> None:
 
 
 @contextmanager
-def written(to: Path) -> Iterator[Write]:
+def written(
+    to: Path, beside: Path | None = None, make: Callable[[Path, Path], None] | None = None
+) -> Iterator[Write]:
     """A function that appends rows to a new file, which takes the name `to` when all is well.
 
+    Args:
+        beside: a second file, which gets its name at the same time.
+        make: makes the second file of the first.
+
     Raises:
-        RunError: the disk failed or is full; nothing of the new file is left then.
+        RunError: the disk failed or is full; nothing of the new files is left then.
     """
-    temporary = to.with_name(f".{to.name}.{uuid4().hex}")
+    targets = [to, *([beside] if beside else [])]
+    new = [target.with_name(f".{target.name}.{uuid4().hex}") for target in targets]
     try:
         with new_folder(to.absolute().parent):
             try:
-                with WRITERS[to.suffix.lower()](temporary) as write:
+                with WRITERS[to.suffix.lower()](new[0]) as write:
                     yield write
-                sync_file(temporary)
-                os.replace(temporary, to)
+                if make:
+                    make(*new)
+                for file in new:
+                    sync_file(file)
+                for file, target in zip(new, targets, strict=True):
+                    os.replace(file, target)
             except BaseException:
-                temporary.unlink(missing_ok=True)
+                for file in new:
+                    file.unlink(missing_ok=True)
                 raise
         sync_folder(to.absolute().parent)
     except OSError as error:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -16,15 +16,16 @@ import torch
 
 from fuxictr_qnn.data.building.threads import ahead, in_turn
 from fuxictr_qnn.data.raw.reading import Block, RawFiles
-from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.serving.encoding import Encoded
 from fuxictr_qnn.serving.files import open_rows, written
+from fuxictr_qnn.serving.kinds import kind_of
 from fuxictr_qnn.serving.measuring import Measures
 from fuxictr_qnn.serving.scoring import RunScorer
-from fuxictr_qnn.serving.submission import SUBMISSIONS, Ids, Submission, write_archive
+from fuxictr_qnn.serving.submission import SUBMISSIONS, Ids, Submission, pack
 
 SCORE = "y_pred"
+_NOT_IN_CSV = (pl.Binary, pl.Duration, pl.Object)
 Average = Literal["probability", "logit"]
 
 
@@ -74,9 +75,10 @@ def predict_file(
     started = time.perf_counter()
     form = SUBMISSIONS[submission] if submission else None
     rows = _Rows(scorers, data, to, id_cols, form)
-    result = Prediction([to / form.member] if form else [to])
+    result = Prediction([to / form.member, to / form.archive] if form else [to])
+    second = (result.files[1], partial(pack, form)) if form else ()
     measures = Measures(scorers[0].run.experiment.fit.metrics, rows.group is not None)
-    with written(result.files[0]) as write, _one_thread_each() as workers:
+    with written(result.files[0], *second) as write, _one_thread_each() as workers:
         for block, scores, unknown in in_turn(partial(rows.scored, average), rows.blocks(), workers):
             write(rows.output(block, scores))
             result.rows += len(scores)
@@ -87,8 +89,6 @@ def predict_file(
             raise RequestError(f"--data {data}: has no rows")
         if note := rows.check():
             result.notes.append(note)
-    if form:
-        result.files.append(write_archive(form, to))
     result.notes += rows.label_notes
     result.metrics = {} if rows.label_notes else measures.values()
     result.seconds = time.perf_counter() - started
@@ -130,28 +130,34 @@ class _Rows:
     ):
         self._scorers = scorers
         self._place = f"'{data}'"
-        self._ids = Ids(form) if form else None
         self._score = form.score if form else SCORE
         run = scorers[0].run
-        raw = open_rows(data, _reading_of(scorers))
+        raw = open_rows(data, run.dataset, _types_of(scorers))
         schema = raw.schema()
-        self._id_cols = [form.id] if form and form.id in schema else list(dict.fromkeys(id_cols))
-        self._check_ids(schema, to)
-        inputs = dict.fromkeys(
-            name for scorer in scorers for name in scorer.encoder.inputs(schema, self._place)
-        )
+        self._id_cols = list(dict.fromkeys(id_cols))
+        self._ids = Ids(form, form.id not in schema) if form else None
+        if form and form.id in schema:
+            self._id_cols = [form.id]
+        problems = self._id_problems(schema, to)
+        inputs: dict[str, None] = {}
+        for scorer in scorers:
+            try:
+                inputs |= dict.fromkeys(scorer.encoder.inputs(schema, self._place))
+            except RequestError as error:
+                problems += error.problems
+        if problems:
+            raise RequestError(dict.fromkeys(problems))
         label = run.dataset.label_col[0].name if run.dataset.label_col else None
         self._label = label if label in schema else None
         group = run.dataset.group_id
         self.group = group if self._label and group in schema else None
-        more = [*self._id_cols, *filter(None, (self._label, self.group))]
-        self._columns = list(dict.fromkeys([*inputs, *more]))
-        self._raw: RawFiles = raw.with_texts(
-            {name for name in (*self._id_cols, self.group) if name and name not in inputs}
+        self._columns = list(inputs)
+        self._raw: RawFiles = raw.with_written(
+            list(dict.fromkeys([*self._id_cols, *filter(None, (self._label, self.group))]))
         )
         self.label_notes: list[str] = []
 
-    def _check_ids(self, schema: pl.Schema, to: Path) -> None:
+    def _id_problems(self, schema: pl.Schema, to: Path) -> list[str]:
         problems = [
             f"--id-cols: {self._place} has no column '{name}'.{nearest(name, schema)}"
             for name in self._id_cols
@@ -160,12 +166,12 @@ class _Rows:
         for name in self._id_cols:
             if name == self._score:
                 problems.append(f"--id-cols {name}: the scores have this name; rename it in {self._place}")
-            if name in schema and schema[name].is_nested() and to.suffix.lower() != ".parquet":
+            not_in_csv = name in schema and (schema[name].is_nested() or schema[name] in _NOT_IN_CSV)
+            if not_in_csv and to.suffix.lower() != ".parquet":
                 problems.append(
                     f"--id-cols {name}: holds {schema[name]}, which CSV cannot; name a .parquet file"
                 )
-        if problems:
-            raise RequestError(problems)
+        return problems
 
     def blocks(self) -> Iterator[Block]:
         """The rows as they are in the file; a thread reads the next ones."""
@@ -187,9 +193,9 @@ class _Rows:
     def output(self, block: Block, scores: np.ndarray) -> pl.DataFrame:
         """The rows to write."""
         if self._ids:
-            columns = [self._ids.of(block.frame, self._place)]
+            columns = [self._ids.of(block, self._place)]
         else:
-            columns = [block.frame[name] for name in self._id_cols]
+            columns = [block.written(name) for name in self._id_cols]
         return pl.DataFrame([*columns, pl.Series(self._score, scores)])
 
     def check(self) -> str | None:
@@ -200,45 +206,44 @@ class _Rows:
         """Take the labels of a block, unless some of them cannot be."""
         if self._label is None or self.label_notes:
             return
-        labels = block.frame[self._label].cast(pl.Float64, strict=False)
+        written = block.written(self._label)
+        labels = written.cast(pl.Float64, strict=False)
         binary = self._scorers[0].run.experiment.fit.task == "binary_classification"
         fits = labels.is_in([0.0, 1.0]) if binary else labels.is_finite()
         if not (fits := fits.fill_null(False)).all():
             at = (~fits).arg_max()
             self.label_notes.append(
-                f"no metrics: {block.place(at)}: label '{self._label}' is {block.frame[self._label][at]!r}"
+                f"no metrics: {block.place(at)}: label '{self._label}' is {written[at]!r}"
             )
             return
-        group = block.frame[self.group].to_list() if self.group else None
+        group = block.written(self.group).to_list() if self.group else None
         measures.add(labels.to_numpy(), scores, group)
 
 
-def _reading_of(scorers: Sequence[RunScorer]) -> DatasetSpec:
-    """How the runs' own data is read.
+def _types_of(scorers: Sequence[RunScorer]) -> dict[str, Any]:
+    """What the runs read the columns of CSV as.
 
     Raises:
         RequestError: columns that one run knows as text and another as numbers.
     """
-    specs = [getattr(scorer.encoder, "reading", scorer.run.dataset) for scorer in scorers]
-    columns: dict[str, ColumnSpec] = {}
+    types: dict[str, Any] = {}
     problems = []
-    for spec, scorer in zip(specs, scorers, strict=True):
-        for column in spec.feature_cols:
-            known = columns.setdefault(column.name, column)
-            if known.dtype != column.dtype and column.active:
+    for scorer in scorers:
+        for name, dtype in scorer.encoder.types.items():
+            known = types.setdefault(name, dtype)
+            if kind_of(known) != kind_of(dtype):
                 problems.append(
-                    f"--run: {scorer.run.name} reads column '{column.name}' as {column.dtype}, another run "
-                    f"as {known.dtype}: predict with them one by one"
+                    f"--run: {scorer.run.name} reads column '{name}' as {kind_of(dtype)}, another run as "
+                    f"{kind_of(known)}: predict with them one by one"
                 )
     if problems:
         raise RequestError(problems)
-    labels = scorers[0].run.dataset.label_col
-    return specs[0].model_copy(update={"feature_cols": list(columns.values()), "label_col": labels})
+    return types
 
 
 def _vocabulary_key(scorer: RunScorer) -> str:
     """Runs with the same key read rows alike."""
-    return f"{scorer.metrics['data_fingerprint']} {scorer.features}"
+    return f"{scorer.metrics.get('data_fingerprint')} {scorer.encoder.names}"
 
 
 def _unknown(encoded: Iterable[Encoded]) -> dict[str, int]:

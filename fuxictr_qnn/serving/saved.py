@@ -56,7 +56,7 @@ class SavedRun:
     @property
     def takes_raw_values(self) -> bool:
         """Whether the run was trained on raw data and so knows the vocabulary of its columns."""
-        return (self.features / "preprocessing.json").is_file()
+        return not self.dataset.is_encoded
 
     def model(self, gpu: int = -1, zoo: Path | None = None) -> BaseModel:
         """The model with the run's weights, for evaluation.
@@ -129,6 +129,9 @@ def open_run(where: str | Path, out: Path = OUT) -> SavedRun:
     _check_version(folder, metrics)
     config = read_yaml(folder / "config.yaml")
     run = SavedRun(folder, _experiment(folder, config), config.get("seed", metrics.get("seed")), metrics)
+    for name in ("feature_map.json", *(["preprocessing.json"] if run.takes_raw_values else [])):
+        if not (run.features / name).is_file():
+            raise RequestError(f"'{folder}' lacks features/{name}: put it back, or train again")
     if signs := list(_contradictions(run, config)):
         raise RequestError(
             f"'{folder}' was changed after its run, so that its files contradict each other: "
@@ -139,8 +142,6 @@ def open_run(where: str | Path, out: Path = OUT) -> SavedRun:
             f"'{folder}' keeps no weights (model.pt); of the trials of a sweep only the best keep theirs: "
             f"train it by `fuxictr run --config {folder / 'config.yaml'} --force`"
         )
-    if not (run.features / "feature_map.json").is_file():
-        raise RequestError(f"'{folder}' lacks features/feature_map.json: put it back, or train again")
     return run
 
 

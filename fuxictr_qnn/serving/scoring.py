@@ -33,6 +33,8 @@ class RunScorer:
         gpu: index of a GPU, -1 for the CPU, None for a GPU if there is one.
         zoo: the FuxiCTR checkout that the run's model is from.
         encoded: whether rows hold ids as the encoded data did that the run was trained on.
+        feature_processor: the class with the run's own preprocess functions, which is imported only if it is
+            named here, too.
 
     Attributes:
         features: the columns that rows must have; for one that a preprocess function makes, what it reads.
@@ -42,14 +44,25 @@ class RunScorer:
         RequestError: files that cannot be used, or a run on encoded data without `encoded`.
     """
 
-    def __init__(self, run: SavedRun, gpu: int | None = -1, zoo: Path | None = None, encoded: bool = False):
+    def __init__(
+        self,
+        run: SavedRun,
+        gpu: int | None = -1,
+        zoo: Path | None = None,
+        encoded: bool = False,
+        feature_processor: str | None = None,
+    ):
         check_input(run, encoded)
         self.run = run
         self.metrics = run.metrics
         self._model = run.model(choose_gpu(gpu), zoo)
         feature_map = self._model.feature_map
-        self.encoder = IdRows(feature_map) if encoded else RowEncoder(run.features, feature_map.features)
-        self.features = self.encoder.names
+        self.encoder = (
+            IdRows(feature_map)
+            if encoded
+            else RowEncoder(run.features, feature_map.features, feature_processor)
+        )
+        self.features = self.encoder.columns
         self._predict = scoring(self._model)
         self._own_predict = type(self._model).predict is not BaseModel.predict
         self._alone = threading.Lock()
@@ -96,14 +109,15 @@ def load_run(
     zoo: Path | None = None,
     out: str | Path = OUT,
     encoded: bool = False,
+    feature_processor: str | None = None,
 ) -> RunScorer:
     """Load a trained run to predict with: `load_run(RUN).predict(frame)`.
 
     Args:
         run: a run folder, or an expid: then its newest complete run below `out`.
-        gpu, zoo, encoded: as for RunScorer.
+        gpu, zoo, encoded, feature_processor: as for RunScorer.
 
     Raises:
         RequestError: no such run, or one whose files cannot be used.
     """
-    return RunScorer(open_run(run, Path(out)), gpu, zoo and Path(zoo), encoded)
+    return RunScorer(open_run(run, Path(out)), gpu, zoo and Path(zoo), encoded, feature_processor)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import polars as pl
 
-from fuxictr_qnn.errors import RequestError, RunError
-from fuxictr_qnn.files import sync_file, sync_folder
+from fuxictr_qnn.data.raw.reading import Block
+from fuxictr_qnn.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -42,23 +40,30 @@ SUBMISSIONS = {
 
 
 class Ids:
-    """The ids of a submission's rows, block by block: whole numbers, each once."""
+    """The ids of a submission's rows, block by block: whole numbers, each once.
 
-    def __init__(self, form: Submission):
-        self._form, self._next = form, 0
+    Args:
+        numbered: the file has none, so its rows are counted.
+    """
+
+    def __init__(self, form: Submission, numbered: bool):
+        self._form, self._numbered, self._next = form, numbered, 0
         self._seen: list[np.ndarray] = []
 
-    def of(self, frame: pl.DataFrame, place: str) -> pl.Series:
+    def of(self, block: Block, place: str) -> pl.Series:
         """The ids of a block.
 
         Raises:
             RequestError: ids that are missing or no whole numbers from 0 up.
         """
-        start, self._next = self._next, self._next + frame.height
-        if self._form.id not in frame.columns:
+        start, self._next = self._next, self._next + block.frame.height
+        if self._numbered:
             return pl.Series(self._form.id, np.arange(start, self._next))
-        written = frame[self._form.id]
-        ids = written.cast(pl.Int64, strict=False)
+        written = block.written(self._form.id)
+        plain = written.dtype.is_integer() or written.dtype == pl.String
+        ids = (written if plain else written.cast(pl.String)).cast(
+            pl.Int64, strict=False
+        )  # of text 1.5 is none
         wrong = ids.is_null() | (ids < 0)
         if wrong.any():
             at = wrong.arg_max()
@@ -84,18 +89,7 @@ class Ids:
         return None
 
 
-def write_archive(form: Submission, folder: Path) -> Path:
-    """Pack the CSV file of `folder` as the challenge wants it uploaded."""
-    archive = folder / form.archive
-    temporary = folder / f".{form.archive}.{uuid4().hex}"
-    try:
-        with ZipFile(temporary, "x", ZIP_DEFLATED) as packed:
-            packed.write(folder / form.member, form.member)
-        sync_file(temporary)
-        os.replace(temporary, archive)
-        sync_folder(folder)
-    except OSError as error:
-        raise RunError(f"writing '{archive}' failed: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return archive
+def pack(form: Submission, file: Path, archive: Path) -> None:
+    """Pack the CSV file as the challenge wants it uploaded."""
+    with ZipFile(archive, "x", ZIP_DEFLATED) as packed:
+        packed.write(file, form.member)

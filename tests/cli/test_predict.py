@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -107,7 +108,19 @@ class TestScores:
         assert predict() == 0
         assert "user 2, item 1" in capsys.readouterr().out
 
-    @pytest.mark.parametrize("label", ["", "7"])
+    def test_ids_stay_as_they_are_written_where_they_are_numbers_and_features_too(self, shop: Path):
+        text = [line.split(",") for line in Path("rows.csv").read_text().splitlines()]
+        for row in text[1:]:
+            row[1] += ".000"  # the label, which is read as a number
+        Path("rows.csv").write_text("\n".join(map(",".join, text)) + "\n")
+        assert predict("--id-cols", "label", "user") == 0
+        found = pl.read_csv("scores.csv", infer_schema=False)
+        assert set(found["label"]) == {"0.000", "1.000"} and found["user"].to_list() == [
+            r[2] for r in text[1:]
+        ]
+        np.testing.assert_allclose(found["y_pred"].cast(float).to_numpy(), own_scores(shop), rtol=1e-6)
+
+    @pytest.mark.parametrize("label", ["", "7", "yes"])
     def test_labels_that_are_none(self, label: str, shop: Path, capsys):
         text = (
             Path("rows.csv").read_text().replace("004,0,", f"004,{label},").replace("004,1,", f"004,{label},")
@@ -172,11 +185,22 @@ class TestRefused:
         assert not Path("scores.csv").exists()
 
     def test_id_columns_that_the_file_of_scores_cannot_hold(self, shop: Path, capsys):
-        rows = pl.read_csv("rows.csv").with_columns(y_pred=pl.lit(1), lists=pl.concat_list("row"))
+        rows = pl.read_csv("rows.csv").with_columns(
+            y_pred=pl.lit(1), lists=pl.concat_list("row"), bytes=pl.lit(b"x"), time=pl.duration(hours=1)
+        )
         rows.write_parquet("rows.parquet")
-        assert predict("--id-cols", "y_pred", "lists", data="rows.parquet") == 2
+        ids = ("--id-cols", "y_pred", "lists", "bytes", "time")
+        assert predict(*ids, data="rows.parquet") == 2
         errors = capsys.readouterr().err
-        assert "y_pred: the scores have this name" in errors and "lists: holds List" in errors
+        assert "y_pred: the scores have this name" in errors
+        for name, dtype in (("lists", "List"), ("bytes", "Binary"), ("time", "Duration")):
+            assert f"{name}: holds {dtype}" in errors
+
+    def test_wrong_columns_and_ids_are_named_together(self, shop: Path, capsys):
+        pl.read_csv("rows.csv").drop("item").write_csv("rows.csv")
+        assert predict("--id-cols", "rows") == 2
+        errors = capsys.readouterr().err
+        assert "no column 'rows'" in errors and "no column 'item'" in errors
 
     def test_a_bad_row_late_in_the_file_leaves_nothing(self, shop: Path, monkeypatch, capsys):
         monkeypatch.setattr(files, "SHARE", 1e-5)
@@ -235,6 +259,49 @@ class TestSubmission:
         self.ids(ids)
         assert predict("--submission", "microlens", data="numbered.csv", to="sub") == 2
         assert said in capsys.readouterr().err and not Path("sub").exists()
+
+    @pytest.mark.parametrize(
+        "ids, said", [([0.5, *range(1, 200)], "row 1: ID is 0.5"), ([True] * 200, "row 1: ID is True")]
+    )
+    def test_fractions_and_truth_are_no_ids(self, ids: list, said: str, shop: Path, capsys):
+        rows = pl.read_csv("rows.csv")
+        rows.insert_column(0, pl.Series("ID", ids, strict=False)).write_parquet("numbered.parquet")
+        assert predict("--submission", "microlens", data="numbered.parquet", to="sub") == 2
+        assert said in capsys.readouterr().err and not Path("sub").exists()
+
+    def test_raw_runs_read_raw_rows_whatever_the_challenge_has(self, shop: Path, monkeypatch):
+        form = replace(submission.SUBMISSIONS["microlens"], encoded=True)
+        monkeypatch.setitem(submission.SUBMISSIONS, "microlens", form)
+        assert predict("--submission", "microlens", to="sub") == 0
+        found = pl.read_csv("sub/prediction.csv")["Task2"].to_numpy()
+        np.testing.assert_allclose(found, own_scores(shop), rtol=1e-6)
+
+    def test_both_files_or_none(self, shop: Path, monkeypatch, capsys):
+        Path("sub").mkdir()
+        for name in ("prediction.csv", "prediction.zip"):
+            Path("sub", name).write_text("mine")
+
+        def full(*arguments):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("fuxictr_qnn.serving.predicting.pack", full)
+        assert predict("--submission", "microlens", "--force", to="sub") == 1
+        assert "No space left" in capsys.readouterr().err
+        assert {file.name: file.read_text() for file in Path("sub").iterdir()} == {
+            "prediction.csv": "mine",
+            "prediction.zip": "mine",
+        }
+
+    def test_the_rows_are_not_overwritten(self, shop: Path, capsys):
+        Path("sub").mkdir()
+        Path("rows.csv").rename("sub/prediction.csv")
+        before = everything(shop)
+        assert predict("--submission", "microlens", "--force", data="sub/prediction.csv", to="sub") == 2
+        assert "is the file of --data" in capsys.readouterr().err and everything(shop) == before
+
+    def test_id_columns_have_no_place(self, shop: Path, capsys):
+        assert predict("--submission", "microlens", "--id-cols", "row", to="sub") == 2
+        assert "writes ID and Task2 only" in capsys.readouterr().err
 
     def test_another_file_than_the_challenges(self, shop: Path, capsys):
         pl.read_csv("rows.csv")[:9].write_csv("few.csv")

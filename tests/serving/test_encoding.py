@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from tests.serving.made_clicks import COLUMNS, build, clicks, spec_of, write_cli
 
 def check_equal(encoder: RowEncoder, file: Path, encoded: Path, share: float = 1) -> dict[str, int]:
     """Every array of every block has the bytes of the build; returns the unknown values."""
-    raw = RawFiles([file], encoder.reading, share=share)
+    plain = encoder.spec.model_copy(update={"feature_cols": []})
+    raw = RawFiles([file], plain, encoder.types, share=share)
     built, start, unknown = pq.read_table(encoded), 0, {}
     for block in raw.blocks(encoder.inputs(raw.schema(), f"'{file}'")):
         rows = encoder.encode(block)
@@ -89,8 +91,8 @@ class TestEveryType:
         )
         frame.write_csv(tmp_path / "other.csv")
         encoder = RowEncoder(built.folder)
-        reading = encoder.reading.model_copy(update={"data_format": "csv"})
-        raw = RawFiles([tmp_path / "other.csv"], reading)
+        plain = encoder.spec.model_copy(update={"data_format": "csv", "feature_cols": []})
+        raw = RawFiles([tmp_path / "other.csv"], plain, encoder.types)
         (block,) = raw.blocks(encoder.inputs(raw.schema(), "it"))
         rows, wanted = encoder.encode(block), pl.read_parquet(built.test)
         for name in encoder.names:
@@ -109,6 +111,36 @@ class TestEveryType:
         kept = [tags.split("|")[-3:] for tags in raw["tags"].drop_nulls()]  # padded before, so the first go
         assert unknown["tags"] == sum(tag not in known for tags in kept for tag in tags) > 0
         assert set(unknown) == {"user", "item", "city", "tags", "liked", "bucket"}
+
+    def test_columns_that_no_feature_needs_change_nothing(self, tmp_path: Path):
+        """Also one with the name of a feature that a preprocess function makes."""
+        write_clicks(tmp_path)
+        encoder = RowEncoder(build(tmp_path, spec_of()).folder)
+        frame = clicks(50, 1)
+        wanted = encoder.encode(block_of(frame))
+        other = frame.with_columns(bucket=pl.lit("x"), unused=pl.date(2024, 1, 1), shopper=pl.lit(1), more=2)
+        found = encoder.encode(block_of(other))
+        assert found.unknown == wanted.unknown
+        for name, array in wanted.columns.items():
+            np.testing.assert_array_equal(found.columns[name], array, name)
+        assert encoder.columns == [
+            name for name in frame.columns if name not in ("row", "gone", "shopper", "label")
+        ]
+
+    @pytest.mark.parametrize("kind", ["csv", "parquet"])
+    def test_columns_that_only_functions_read_have_the_type_of_training(self, kind: str, tmp_path: Path):
+        """The first rows of another file look like numbers."""
+        zips = {"train": ["A1", "007", "012", "B2"], "valid": ["007", "012"], "test": ["007", "A1"]}
+        for split, some in zips.items():
+            frame = pl.DataFrame({"zip": some * 60, "label": [0, 1] * (30 * len(some))})
+            getattr(frame, f"write_{kind}")(tmp_path / f"{split}.{kind}")
+        columns = [{"name": "place", "preprocess": "copy_from(zip)"}]
+        built = build(tmp_path, spec_of(kind, columns).model_copy(update={"group_id": None}))
+        encoder = RowEncoder(built.folder)
+        assert encoder.columns == ["zip"] and encoder.names == ["place"]
+        unknown = check_equal(encoder, tmp_path / f"valid.{kind}", built.valid)
+        assert unknown == {"place": 0}
+        assert encoder.encode(block_of(pl.DataFrame({"zip": ["007", "7"]}))).unknown == {"place": 1}
 
     def test_a_feature_that_is_not_wanted_need_not_be_there(self, tmp_path: Path):
         write_clicks(tmp_path)
@@ -219,7 +251,7 @@ class TestTampered:
 
     def test_a_vocabulary_of_another_size(self, folder: Path, tmp_path: Path):
         problem = self.change(folder, tmp_path, "feature_vocab.json", lambda v: v["user"].update(more=99))
-        assert "vocabulary of 'user'" in problem and "feature_map.json" in problem
+        assert "'user': it has" in problem and "by feature_vocab.json" in problem
 
     def test_two_tokens_with_one_id(self, folder: Path, tmp_path: Path):
         def change(vocabularies):
@@ -240,6 +272,70 @@ class TestTampered:
     def test_half_a_file(self, folder: Path, tmp_path: Path):
         problem = self.change(folder, tmp_path, "preprocessing.json", lambda state: state.pop("types"))
         assert "preprocessing.json" in problem and "lacks a part" in problem
+
+    @pytest.mark.parametrize(
+        ("name", "change", "said"),
+        [
+            ("preprocessing.json", lambda state: state["normalizers"].pop("price"), "KeyError: 'price'"),
+            ("preprocessing.json", lambda state: state["normalizers"]["price"].update(scale=0), "scale 0"),
+            ("preprocessing.json", lambda state: state["normalizers"]["price"].pop("shift"), "KeyError"),
+            ("preprocessing.json", lambda state: state["max_len"].update(tags=2), "max_len is 2"),
+            ("preprocessing.json", lambda state: state["max_len"].pop("tags"), "KeyError: 'tags'"),
+            ("preprocessing.json", lambda state: state.pop("buckets"), "KeyError: 'buckets'"),
+            ("preprocessing.json", lambda state: state["buckets"]["device"].update(num_buckets=9), "11 ids"),
+            ("preprocessing.json", lambda state: state["types"].pop("user"), "KeyError: 'user'"),
+            ("preprocessing.json", lambda state: state["raw"].update(user="os"), "is no type of polars"),
+            ("feature_map.json", lambda content: content.pop("features"), "KeyError: 'features'"),
+            ("feature_map.json", lambda content: content["features"].pop(0), "KeyError: 'user'"),
+            (
+                "feature_vocab.json",
+                lambda content: content["user"].update({t: i + 5 for t, i in content["user"].items() if i}),
+                "by feature_vocab.json",
+            ),
+        ],
+    )
+    def test_parts_that_do_not_fit(self, folder: Path, tmp_path: Path, name: str, change, said: str):
+        problem = self.change(folder, tmp_path, name, change)
+        assert said in problem and "put back the files of this run" in problem
+
+
+class TestFunctionsOfOnesOwn:
+    @pytest.fixture
+    def built(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        source = (
+            "import pathlib, polars as pl\n"
+            "pathlib.Path('imported').touch()\n"
+            "class Shop:\n"
+            "    def upper(self, name): return pl.col(name).str.to_uppercase()\n"
+            "    def spy(self, text): pathlib.Path(text).touch()\n"
+        )
+        (tmp_path / "shop_functions.py").write_text(source)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        sys.modules.pop("shop_functions", None)
+        write_clicks(tmp_path)
+        columns = [{"name": "user", "preprocess": "upper"}, {"name": "device"}]
+        spec = spec_of(columns=columns, feature_processor="shop_functions:Shop")
+        folder = build(tmp_path, spec.model_copy(update={"group_id": None})).folder
+        sys.modules.pop("shop_functions", None)
+        (tmp_path / "imported").unlink()
+        return folder
+
+    def test_they_are_run_only_if_the_caller_names_them(self, built: Path):
+        with pytest.raises(RequestError, match="--feature-processor shop_functions:Shop"):
+            RowEncoder(built)
+        with pytest.raises(RequestError, match="code to be run"):
+            RowEncoder(built, feature_processor="shop_functions:Other")
+        assert not Path("imported").exists()
+        encoder = RowEncoder(built, feature_processor="shop_functions:Shop")
+        frame = pl.DataFrame({"user": ["u1", "U1"], "device": ["d1", "d1"]})
+        assert len(set(encoder.encode(block_of(frame)).columns["user"])) == 1
+
+    def test_a_function_that_makes_no_expression(self, built: Path):
+        file = built / "preprocessing.json"
+        file.write_text(file.read_text().replace('"upper"', '"spy(trace)"'))
+        with pytest.raises(RequestError, match="preprocess 'spy' returns NoneType, not an expression"):
+            RowEncoder(built, feature_processor="shop_functions:Shop")
 
 
 def test_every_type_is_tried():

@@ -164,6 +164,6 @@ def _full() -> None:
 def test_the_packages_are_named_where_they_are_missing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(onnx, "find_spec", lambda name: None)
     with pytest.raises(
-        RequestError, match=r"onnx and onnxruntime and onnxscript: pip install 'fuxictr-qnn\[onnx\]'"
+        RequestError, match=r"onnx, onnxruntime, onnxscript: pip install 'fuxictr-qnn\[onnx\]'"
     ):
         onnx.require_onnx()

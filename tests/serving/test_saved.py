@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.serving.saved import open_run
-from fuxictr_qnn.serving.scoring import load_run
+from fuxictr_qnn.serving.scoring import RunScorer, load_run
 from tests.serving.made_clicks import clicks
 
 
@@ -177,8 +178,16 @@ def test_a_feature_map_with_code(copy: Path, monkeypatch, tmp_path: Path):
 
 
 def test_a_run_on_encoded_data_takes_ids_only(copy: Path):
-    (copy / "features" / "preprocessing.json").unlink()
-    assert "encoded already" in refusal(lambda: load_run(copy))
+    run = open_run(copy)
+    dataset = run.dataset.model_copy(update={"rebuild_dataset": False})
+    run = replace(run, experiment=run.experiment.model_copy(update={"dataset": dataset}))
+    assert "encoded already" in refusal(lambda: RunScorer(run))
     with pytest.raises(RequestError) as caught:
-        load_run(copy, encoded=True).predict(clicks(3, 1))
+        RunScorer(run, encoded=True).predict(clicks(3, 1))
     assert "'rows': column 'user' holds String, but needs ids (whole numbers)" in caught.value.problems
+
+
+@pytest.mark.parametrize("name", ["preprocessing.json", "feature_map.json"])
+def test_a_file_of_the_features_that_is_gone(copy: Path, name: str):
+    (copy / "features" / name).unlink()
+    assert f"lacks features/{name}" in refusal(lambda: load_run(copy))

@@ -144,6 +144,8 @@ def _build(job: _Job) -> None:
     started = time.perf_counter()
     files = {split: RawFiles(files, job.spec) for split, files in job.inputs.splits.items()}
     raw = files["train"].schema()
+    # In every file a column without a declared type has the type of the first rows of training.
+    files = {split: RawFiles(files, job.spec, raw) for split, files in job.inputs.splits.items()}
     preprocessing = Preprocessing(job.spec, raw)
     check_types(job.spec, preprocessing.outputs, raw)
     sources = find_sources(job.spec, files)
@@ -220,8 +222,9 @@ def _write_descriptions(job: _Job, preprocessing: Preprocessing, fitted: Fitted)
     feature_map = describe(job.spec, fitted.ids, fitted.max_len)
     write_json(job.temporary / "feature_map.json", feature_map, indent=4)
     dataset = job.spec.model_dump(mode="json", exclude=PATHS | FACTS)
-    types = {name: str(dtype) for name, dtype in preprocessing.outputs.items()}
-    write_json(job.temporary / "preprocessing.json", {"dataset": dataset, "types": types, **fitted.state()})
+    types = {"raw": preprocessing.raw, "types": preprocessing.outputs}
+    texts = {key: {name: str(dtype) for name, dtype in schema.items()} for key, schema in types.items()}
+    write_json(job.temporary / "preprocessing.json", {"dataset": dataset, **texts, **fitted.state()})
 
 
 def _facts(found: Survey, temporary: Path, seconds: float) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Preprocessing:
 
     Attributes:
         inputs: the raw columns that must be read, in the file's order.
+        raw: their types, and those of raw columns that have a feature's name: what the steps hang on.
         outputs: schema of what `apply` returns: active features in the config's order, then labels.
 
     Raises:
@@ -68,6 +69,8 @@ class Preprocessing:
         names = [column.name for column in (*spec.active_columns, *spec.label_col)]
         self.outputs = pl.Schema({name: self._schema[name] for name in names})
         self.inputs = self._needed_columns(raw)
+        known = {*self.inputs, *(column.name for column in spec.feature_cols)}
+        self.raw = pl.Schema({name: dtype for name, dtype in raw.items() if name in known})
         self._stages = _stages(self._steps)
 
     def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -150,10 +153,17 @@ class Preprocessing:
             )
             return None
         try:
-            return function(text[0] if text else column.name)
+            made = function(text[0] if text else column.name)
         except Exception as error:  # a user's function: say which, whatever it raises
             self._problems.append(f"column '{column.name}': preprocess '{name}' failed: {error!r}")
             return None
+        if not isinstance(made, pl.Expr):
+            self._problems.append(
+                f"column '{column.name}': preprocess '{name}' returns {type(made).__name__}, not an "
+                "expression of polars"
+            )
+            return None
+        return made
 
     def _needed_columns(self, raw: pl.Schema) -> list[str]:
         """The raw columns that the outputs come from, followed back through the steps."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -27,6 +29,7 @@ BLOCK_BYTES = 32 << 20  # of CSV text
 BLOCK_ROWS = 250_000  # of parquet
 MISSING_MARKS = ("\\n", "null", "none", "na", "n/a", "nil", "-", "?")  # in lower case
 DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64}
+_WRITTEN = " as written"  # ends the name of a CSV column's second, textual copy
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Block:
             return f"'{self.file}', row {self.first_row + at + 1}"
         return f"'{self.file}', line {line_of_row(self.file, self.offset, at)}"
 
+    def written(self, name: str) -> pl.Series:
+        """A column that was to be kept as it is written."""
+        copy = name + _WRITTEN
+        return self.frame[copy if copy in self.frame.columns else name].alias(name)
+
 
 class RawFiles:
     """The raw files of one split, read block by block.
@@ -58,18 +66,32 @@ class RawFiles:
     Args:
         files: of one format and one set of columns.
         spec: the dataset config (format, separator, types of the columns).
-        texts: columns of CSV to read as text where the config declares no type.
+        types: of CSV columns for which the config declares none.
         share: how large a block is, as a share of the usual size.
+        written: columns that blocks hold as they are written, too: `Block.written`.
     """
 
-    def __init__(self, files: list[Path], spec: DatasetSpec, texts: Collection[str] = (), share: float = 1):
+    def __init__(
+        self,
+        files: list[Path],
+        spec: DatasetSpec,
+        types: Mapping[str, Any] = MappingProxyType({}),
+        share: float = 1,
+        written: Collection[str] = (),
+    ):
         self.files = files
-        self._spec, self._share = spec, share
-        self._format = _Csv(spec, texts, share) if spec.data_format == "csv" else _Parquet(share)
+        self._spec, self._types, self._share = spec, types, share
+        csv = spec.data_format == "csv"
+        self._format = _Csv(spec, types, share, written) if csv else _Parquet(share, written)
 
     def with_texts(self, texts: Collection[str]) -> RawFiles:
         """The same files, `texts` read as text where the config declares no type."""
-        return RawFiles(self.files, self._spec, texts, self._share)
+        types = {**self._types, **dict.fromkeys(texts, pl.String)}
+        return RawFiles(self.files, self._spec, types, self._share)
+
+    def with_written(self, written: Collection[str]) -> RawFiles:
+        """The same files, blocks of which hold these columns as they are written."""
+        return RawFiles(self.files, self._spec, self._types, self._share, written)
 
     def schema(self) -> pl.Schema:
         """Columns of the first file; undeclared CSV columns have the type of their first 100 rows."""
@@ -98,10 +120,11 @@ class RawFiles:
 class _Csv:
     """CSV with a header line. Fields may be quoted and then hold line ends, as polars reads them."""
 
-    def __init__(self, spec: DatasetSpec, texts: Collection[str], share: float):
+    def __init__(self, spec: DatasetSpec, types: Mapping[str, Any], share: float, written: Collection[str]):
         self._separator = spec.separator
         self._bytes = int(BLOCK_BYTES * share)
-        self._declared = dict.fromkeys(texts, pl.String)
+        self._written, self._is_fixed = list(written), not spec.feature_cols
+        self._declared = dict(types)
         for column in (*spec.feature_cols, *spec.label_col):
             self._declared[column.name] = DTYPES[column.dtype]
         if spec.weight_col:
@@ -117,7 +140,11 @@ class _Csv:
 
     def blocks(self, file: Path, schema: pl.Schema, columns: list[str], verify: bool) -> Iterator[Block]:
         names = header(file, self._separator)
-        repeated = [name for name in columns if names.count(name) > 1]
+        repeated = [
+            name
+            for name in {**dict.fromkeys(columns), **dict.fromkeys(self._written)}
+            if names.count(name) > 1
+        ]
         if repeated:
             raise RequestError(
                 f"'{file}' has {names.count(name)} columns '{name}': rename all but one" for name in repeated
@@ -128,6 +155,9 @@ class _Csv:
                 self._check_shape(file, offset, text, schema)
             try:
                 frame = self._parse(text, schema, columns)
+                if self._written:
+                    texts = self._parse(text, _all_text(schema), self._written)
+                    frame = frame.hstack(texts.rename(lambda name: name + _WRITTEN))
             except pl.exceptions.PolarsError as error:
                 raise self._explain(error, file, offset, row, text, schema, columns) from error
             yield Block(file, row, frame, offset)
@@ -171,30 +201,41 @@ class _Csv:
         except RequestError as ragged:
             return ragged
         try:
-            raw = self._parse(text, pl.Schema(dict.fromkeys(schema, pl.String)), columns)
+            raw = self._parse(text, _all_text(schema), columns)
         except pl.exceptions.PolarsError:
             raw = pl.DataFrame()
-        problems = _wrong_cells(Block(file, row, raw, offset), schema)
+        problems = _wrong_cells(Block(file, row, raw, offset), schema, self._is_fixed)
         return RequestError(
             problems or f"'{file}', line {line_of(file, offset)} or later: {_first_line(error)}"
         )
 
 
-def _wrong_cells(block: Block, schema: pl.Schema) -> list[str]:
-    """The first cell of each numeric column that is no number; the block's cells are all text."""
+def _all_text(schema: pl.Schema) -> pl.Schema:
+    return pl.Schema(dict.fromkeys(schema, pl.String))
+
+
+def _wrong_cells(block: Block, schema: pl.Schema, fixed: bool) -> list[str]:
+    """The first cell of each numeric column that is no number; the block's cells are all text.
+
+    Args:
+        fixed: no config can declare other types any more.
+    """
     problems, raw = [], block.frame
     for name in raw.columns:
-        cells = raw[name]
-        wrong = cells.is_not_null() & cells.cast(schema[name], strict=False).is_null()
+        cells, dtype = raw[name], schema[name]
+        if not dtype.is_numeric():
+            continue
+        wrong = cells.is_not_null() & cells.cast(dtype, strict=False).is_null()
         if not wrong.any():
             continue
         at = wrong.arg_max()
         if raw.row(at) == tuple(raw.columns):
             return [f"{block.place(at)} repeats the header, as where files are joined: remove it"]
-        kind = "an integer" if schema[name].is_integer() else "a number"
-        remedy = "clean the file or declare dtype: str"
+        kind = "an integer" if dtype.is_integer() else "a number"
+        remedy = "correct it" if fixed else "clean the file or declare dtype: str"
         if cells[at].strip().lower() in MISSING_MARKS:
-            remedy = "leave missing cells empty (fill_na says what stands for them)"
+            remedy = "leave missing cells empty"
+            remedy += "" if fixed else " (fill_na says what stands for them)"
         problems.append(
             f"{block.place(at)}: column '{name}' holds '{cells[at]}', which is not {kind}; {remedy}"
         )
@@ -202,8 +243,9 @@ def _wrong_cells(block: Block, schema: pl.Schema) -> list[str]:
 
 
 class _Parquet:
-    def __init__(self, share: float):
+    def __init__(self, share: float, written: Collection[str]):
         self._rows = int(BLOCK_ROWS * share)
+        self._written = written
 
     def schema(self, file: Path) -> pl.Schema:
         names = self._open(file).schema_arrow.names
@@ -215,7 +257,7 @@ class _Parquet:
         return _as_polars(self._open(file).schema_arrow.empty_table()).schema
 
     def blocks(self, file: Path, schema: pl.Schema, columns: list[str], verify: bool) -> Iterator[Block]:
-        row = 0
+        row, columns = 0, list(dict.fromkeys([*columns, *self._written]))
         try:
             for batch in self._open(file).iter_batches(self._rows, columns=columns):
                 frame = _as_polars(pa.Table.from_batches([batch])).select(columns)

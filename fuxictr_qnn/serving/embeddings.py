@@ -38,7 +38,8 @@ def export_embeddings(run: SavedRun, to: Path, zoo: Path | None = None) -> list[
     """Write `to`/<feature>.parquet for each feature with ids: columns id, token and `vector`.
 
     Every id is there except the padding; that of unknown values has no token. Other tables of a model (linear
-    weights, for instance) are further columns, by the name of their layer. What is at `to` is replaced.
+    weights, for instance) are further columns, by the name of their layer. What is at `to` is replaced; where
+    that is a link, what it leads to.
 
     Args:
         zoo: the FuxiCTR checkout that the run's model is from.
@@ -51,10 +52,11 @@ def export_embeddings(run: SavedRun, to: Path, zoo: Path | None = None) -> list[
     frames = {name: _frame(vectors, name, raw) for name, vectors in _vectors(model).items()}
     if not frames:
         raise RequestError(f"{run.name}: {run.experiment.model} has no embeddings of ids")
+    folder = to.resolve()  # a renamed folder would take the place of a link, not of what it leads to
     try:
-        with new_folder(to.absolute().parent):
-            _write(frames, to.absolute())
-    except OSError as error:
+        with new_folder(folder.parent):
+            _write(frames, folder)
+    except (OSError, pl.exceptions.PolarsError) as error:  # of a full disk polars makes an error of its own
         raise RunError(f"writing '{to}' failed: {error}") from error
     return [
         Table(name, frame.height, {c: frame.schema[c].shape[0] for c in frame.columns[2:]})
@@ -101,6 +103,18 @@ def _frame(vectors: dict[str, np.ndarray], name: str, raw: RawValues) -> pl.Data
     for column, values in sorted(vectors.items(), key=lambda item: item[0] != MAIN):
         columns[column] = pl.Series(values[1:], dtype=pl.Array(pl.Float32, values.shape[1]))
     return pl.DataFrame(columns)
+
+
+def is_ours(file: Path) -> bool:
+    """Whether a file is one that `export_embeddings` writes."""
+    try:
+        schema = pl.read_parquet_schema(file)
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    leading, vectors = list(schema.items())[:2], list(schema.values())[2:]
+    return leading == [("id", pl.Int32), ("token", pl.String)] and all(
+        isinstance(vector, pl.Array) for vector in vectors
+    )
 
 
 def _write(frames: dict[str, pl.DataFrame], to: Path) -> None:

@@ -33,14 +33,29 @@ def open_for_export(name: str, out: Path, to: Path | None, embeddings: Path | No
         checks.append(partial(_check_file, to, force))
     if embeddings is not None:
         checks.append(partial(_check_folder, embeddings, force))
+    if to is not None and embeddings is not None:
+        checks.append(partial(_check_apart, to, embeddings))
     do_all(checks)
     return runs[0]
 
 
+def _files(to: Path) -> tuple[Path, Path]:
+    """The model, and what a client has to know of it."""
+    return to, to.with_suffix(".json")
+
+
+def _check_apart(to: Path, folder: Path) -> None:
+    """The folder of the embeddings is replaced as a whole, with all that lies in it."""
+    if any(folder.resolve() in (file.resolve(), *file.resolve().parents) for file in _files(to)):
+        raise RequestError(
+            f"--to {to}: lies in --embeddings {folder}, which is replaced as a whole; name another folder"
+        )
+
+
 def _check_file(to: Path, force: bool) -> None:
-    files = (to, to.with_suffix(".json"))
     if to.suffix.lower() != ".onnx":
         raise RequestError(f"--to {to}: name a file that ends in .onnx")
+    files = _files(to)
     if folders := [file for file in files if file.is_dir()]:
         raise RequestError(f"--to {to}: '{folders[0]}' is a folder; name a file in it")
     there = [str(file) for file in files if file.exists()]
@@ -61,7 +76,20 @@ def _check_folder(folder: Path, force: bool) -> None:
             f"--embeddings {folder}: holds other files as well ({', '.join(sorted(strange)[:3])}); name a "
             "folder of its own"
         )
+    if others := _not_ours(inside):
+        raise RequestError(
+            f"--embeddings {folder}: holds parquet files that are no embeddings of an export "
+            f"({', '.join(others[:3])}) and would be deleted; name a folder of its own"
+        )
     if inside and not force:
         raise RequestError(f"--embeddings {folder}: holds files already; --force replaces them")
     if reason := obstacle(folder.absolute()):
         raise RequestError(f"--embeddings {folder}: {reason}; choose a folder that you own")
+
+
+def _not_ours(files: list[Path]) -> list[str]:
+    if not files:
+        return []
+    from fuxictr_qnn.serving.embeddings import is_ours  # torch: slow to import, so not for every command line
+
+    return sorted(file.name for file in files if not is_ours(file))

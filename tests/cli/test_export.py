@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from fuxictr_qnn.cli import main
@@ -56,6 +57,38 @@ def test_a_file_that_disagrees_with_the_model(run: Path, shop, capsys, monkeypat
     assert (
         "disagrees with the model: its predictions are off by up to 2" in said and "e-05 on 200 rows" in said
     )
+    assert shop.files() == files
+
+
+@pytest.mark.parametrize(
+    "to, embeddings", [("d/m.onnx", "d"), ("d/of/m.onnx", "link"), ("d.onnx", "d.onnx"), ("d.onnx", "d.json")]
+)
+def test_a_model_inside_its_embeddings_is_refused(run: Path, shop, to: str, embeddings: str, capsys):
+    """The folder is replaced as a whole, and the model with it."""
+    (shop.root / "link").symlink_to("d")
+    files = shop.files()
+    assert main(f"export --run LR_shop --to {to} --embeddings {embeddings}".split()) == 2
+    assert f"--to {to}: lies in --embeddings {embeddings}" in capsys.readouterr().err
+    assert shop.files() == files
+
+
+def test_only_embeddings_are_replaced(run: Path, shop, capsys):
+    assert main("export --run LR_shop --embeddings vectors".split()) == 0
+    (shop.root / "vectors" / "old.parquet").write_bytes((shop.root / "vectors" / "user.parquet").read_bytes())
+    assert main("export --run LR_shop --embeddings vectors --force".split()) == 0
+    assert {path.name for path in (shop.root / "vectors").iterdir()} == {"user.parquet", "item.parquet"}
+    frames = {
+        "train": pl.DataFrame({"user": ["u1"], "label": [1.0]}),
+        "valid": pl.DataFrame({"id": [1], "token": ["a"], "label": [1.0]}, schema_overrides={"id": pl.Int32}),
+    }
+    for name, frame in frames.items():
+        frame.write_parquet(shop.root / "vectors" / f"{name}.parquet")
+    (shop.root / "vectors" / "test.parquet").write_text("none at all")
+    files = shop.files()
+    for force in ([], ["--force"]):
+        capsys.readouterr()
+        assert main(["export", "--run", "LR_shop", "--embeddings", "vectors", *force]) == 2
+        assert "(test.parquet, train.parquet, valid.parquet)" in capsys.readouterr().err
     assert shop.files() == files
 
 

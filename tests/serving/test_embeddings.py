@@ -70,6 +70,30 @@ def test_what_is_there_is_replaced_and_stays_when_writing_fails(
     assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
 
 
+def test_of_a_link_what_it_leads_to_is_replaced(trained: Path, tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("real")
+    for _ in range(2):
+        export_embeddings(open_run(trained), link)
+        assert link.is_symlink() and {file.stem for file in (tmp_path / "real").iterdir()} == WITH_IDS
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "real"}
+
+
+def test_a_full_disk(trained: Path, tmp_path: Path):
+    """polars has errors of its own for it: a small limit of a file's size makes it meet one."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = open_run(trained)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        with pytest.raises(RunError, match="writing '.*vectors' failed"):
+            export_embeddings(run, tmp_path / "vectors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "model, columns", [("DeepFM", {"vector": 4, "fm.lr_layer": 1}), ("LR", {"lr_layer": 1})]
 )

@@ -19,10 +19,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import write_bytes
 from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.training.run_folder import read_checkpoint
+from fuxictr_qnn.training.tensor_file import check_by_name, read_plain
 
 logger = logging.getLogger("fuxictr_qnn")
+
+_NEEDED = ("history.jsonl", "model.pt", "checkpoint.pt")  # the checkpoint last: with it a run can be resumed
+_REMEDY = "put back the file of that run to go on from it"
 
 
 @dataclass(frozen=True)
@@ -41,28 +47,34 @@ class Shorter:
 
 
 def find_shorter(experiment: Experiment, seed: int, out: Path, data_fingerprint: str) -> Shorter | None:
-    """The longest complete run of fewer epochs, all else equal, that kept its checkpoint.
+    """The longest complete run of fewer epochs, all else equal, that kept what it needs to go on.
 
-    One that stopped by itself has none: more epochs would change nothing. A line in the log says so.
+    One that stopped by itself has no checkpoint: more epochs would change nothing. Lines in the log say so,
+    and what is wrong with files that are damaged.
     """
-    found = sorted(_candidates(experiment, seed, out, data_fingerprint), key=lambda run: run.epochs)
-    kept = [run for run in found if (run.folder / "checkpoint.pt").exists()]
+    found = sorted(_candidates(experiment, seed, out, data_fingerprint), key=lambda run: -run.epochs)
+    kept = [run for run in found if all((run.folder / name).exists() for name in _NEEDED)]
+    for run in kept:
+        if (fault := _fault(run.folder)) is None:
+            logger.info("goes on after the %d epochs of %s", run.epochs, run.folder)
+            return run
+        logger.warning("--resume: %s cannot go on: %s", run.folder, fault)
     if found and not kept:
         logger.warning(
-            "--resume: %s cannot go on: it stopped by itself before its last epoch, or its checkpoint.pt is "
-            "gone; %d epochs begin anew",
-            found[-1].folder,
-            experiment.fit.epochs,
+            "--resume: %s cannot go on: it stopped by itself before its last epoch, or its %s is gone",
+            found[0].folder,
+            " or ".join(_NEEDED),
         )
-    if kept:
-        logger.info("goes on after the %d epochs of %s", kept[-1].epochs, kept[-1].folder)
-    return kept[-1] if kept else None
+    if found:
+        logger.warning("--resume: %d epochs begin anew", experiment.fit.epochs)
+    return None
 
 
 def copy_state(run: Shorter, folder: Path) -> None:
     """Put history, best weights and, last of all, the checkpoint of the shorter run into a folder."""
-    write_bytes(folder / "history.jsonl", (run.folder / "history.jsonl").read_bytes())
-    for name in ("model.pt", "checkpoint.pt"):  # both are only ever replaced, never written into
+    history, *weights = _NEEDED
+    write_bytes(folder / history, (run.folder / history).read_bytes())
+    for name in weights:  # they are only ever replaced, never written into
         (folder / name).unlink(missing_ok=True)
         try:
             os.link(run.folder / name, folder / name)
@@ -70,6 +82,21 @@ def copy_state(run: Shorter, folder: Path) -> None:
             temporary = folder / f".{name}.copy"
             shutil.copy2(run.folder / name, temporary)
             os.replace(temporary, folder / name)
+
+
+def _fault(folder: Path) -> str | None:
+    """Why a run cannot go on, which has to be known before anything of it is copied; None if it can."""
+    history, weights, checkpoint = (folder / name for name in _NEEDED)
+    try:
+        read_checkpoint(checkpoint, _REMEDY)
+        check_by_name(read_plain(weights, _REMEDY), weights, _REMEDY)
+        for line in history.read_text().splitlines():
+            json.loads(line)
+    except RequestError as error:
+        return str(error)
+    except (OSError, ValueError) as error:
+        return f"'{history}' cannot be read ({error}): {_REMEDY}"
+    return None
 
 
 def _candidates(experiment: Experiment, seed: int, out: Path, data_fingerprint: str) -> Iterator[Shorter]:

@@ -34,7 +34,9 @@ from fuxictr_qnn.training.evaluation import Scores
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.tensor_file import read_plain
 
+_CHECKPOINT = {"model", "optimizer", "schedule", "average", "position", "random"}  # what `Fit.state` gives
 _OF_A_BUILD = ("feature_map.json", "feature_vocab.json", "preprocessing.json", "items.parquet")
+_ANEW = "--force starts anew"
 
 
 class RunFolder:
@@ -169,7 +171,7 @@ class RunFolder:
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or None when the run was stopped before the first."""
-        return self._load("checkpoint.pt") if self.has_checkpoint else None
+        return read_checkpoint(self.path / "checkpoint.pt", _ANEW) if self.has_checkpoint else None
 
     @property
     def has_checkpoint(self) -> bool:
@@ -237,4 +239,19 @@ class RunFolder:
         write_bytes(self.path / name, buffer.getvalue())
 
     def _load(self, name: str) -> Any:
-        return read_plain(self.path / name, "--force starts anew")
+        return read_plain(self.path / name, _ANEW)
+
+
+def read_checkpoint(file: Path, remedy: str) -> dict[str, Any]:
+    """What `save_checkpoint` wrote.
+
+    Args:
+        remedy: what to do about a file that is refused.
+
+    Raises:
+        RequestError: naming the file and the remedy.
+    """
+    state = read_plain(file, remedy)
+    if not isinstance(state, dict) or not state.keys() >= _CHECKPOINT:
+        raise RequestError(f"'{file}' is no checkpoint of a run; {remedy}")
+    return state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ def read_plain(file: Path, remedy: str) -> Any:
     """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # junk may raise anything: its bytes are followed as instructions of a pickle
         raise RequestError(
             f"'{file}' cannot be read as weights ({type(error).__name__}): it is damaged, no file of torch, "
             f"or holds pickled code, which is never run; {remedy}"
@@ -34,8 +33,20 @@ def check_by_name(content: Any, file: Path, remedy: str) -> dict[str, Tensor]:
     """The content as tensors by name, as `state_dict` gives them.
 
     Raises:
-        RequestError: it is something else.
+        RequestError: it is something else, or tensors that no layer takes as they are.
     """
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise RequestError(f"'{file}' does not hold weights by name: {remedy}")
+    if strange := [name for name, tensor in content.items() if not _is_plain(tensor)]:
+        raise RequestError(
+            f"'{file}': {', '.join(strange[:3])} is sparse, quantized or without numbers, where weights are "
+            f"dense tensors: {remedy}"
+        )
     return content
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor can be compared with others and copied into them."""
+    return tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_nested or tensor.is_meta)

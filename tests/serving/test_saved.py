@@ -135,6 +135,15 @@ class Evil:
         return os.mkdir, ("run_by_a_pickle",)
 
 
+# Bytes that an unpickler takes for instructions which fail in ways of their own.
+JUNK = {
+    "KeyError": b"h\0",
+    "IndexError": b".",
+    "struct.error": b"G",
+    "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\n",
+}
+
+
 class TestWeights:
     @pytest.mark.parametrize("dump", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))])
     def test_pickled_code_is_never_run(self, dump: Callable, copy: Path, monkeypatch, tmp_path: Path):
@@ -143,16 +152,36 @@ class TestWeights:
         assert "never run" in refusal(lambda: load_run(copy))
         assert not (tmp_path / "run_by_a_pickle").exists()
 
-    @pytest.mark.parametrize("content", [b"", b"nothing of the kind", None])
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"nothing of the kind", *(pytest.param(junk, id=kind) for kind, junk in JUNK.items()), None],
+    )
     def test_a_damaged_file(self, content: bytes | None, copy: Path):
         whole = (copy / "model.pt").read_bytes()
         (copy / "model.pt").write_bytes(whole[: len(whole) // 2] if content is None else content)
         assert "model.pt' cannot be read as weights" in refusal(lambda: load_run(copy))
 
-    @pytest.mark.parametrize("value", [torch.ones(3), {"a": 3}, [1]])
+    @pytest.mark.parametrize("value", [torch.ones(3), {"a": 3}, [1], {1: torch.ones(3)}])
     def test_something_else(self, value: Any, copy: Path):
         torch.save(value, copy / "model.pt")
         assert "weights by name" in refusal(lambda: load_run(copy))
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            torch.Tensor.to_sparse,
+            lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+            lambda tensor: tensor.to("meta"),
+        ],
+        ids=["sparse", "quantized", "meta"],
+    )
+    @pytest.mark.filterwarnings("ignore")  # of torch, that quantized tensors will go
+    def test_tensors_that_no_layer_takes(self, make: Callable, copy: Path):
+        weights = torch.load(copy / "model.pt", weights_only=True)
+        name = next(name for name in weights if "user" in name)
+        torch.save(weights | {name: make(weights[name])}, copy / "model.pt")
+        said = refusal(lambda: load_run(copy))
+        assert f"model.pt': {name} is sparse, quantized" in said and "--force" in said
 
     def test_those_of_another_vocabulary(self, copy: Path):
         weights = torch.load(copy / "model.pt", weights_only=True)

@@ -88,6 +88,42 @@ def test_a_run_that_stopped_by_itself_is_begun_anew_and_it_is_said(clicks, tmp_p
     assert results(again.folder) == results(first.folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("checkpoint.pt", b"junk\n", "checkpoint.pt' cannot be read as weights"),
+        ("checkpoint.pt", torch.ones(1), "checkpoint.pt' is no checkpoint of a run"),
+        ("checkpoint.pt", {"model": {}}, "checkpoint.pt' is no checkpoint of a run"),
+        ("model.pt", b"PAR1xxxx", "model.pt' cannot be read as weights"),
+        ("model.pt", [1], "model.pt' does not hold weights by name"),
+        ("model.pt", None, "or its history.jsonl or model.pt or checkpoint.pt is gone"),
+        ("history.jsonl", b"{", "history.jsonl' cannot be read"),
+    ],
+)
+def test_damaged_files_are_named(clicks, tmp_path, monkeypatch, caplog, name, content, said):  # noqa: F811
+    """The run begins anew, with nothing of them in its folder."""
+    file = begun(clicks, tmp_path, 1).folder / name
+    if content is None:
+        file.unlink()
+    elif isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    ran = []
+    with caplog.at_level(logging.WARNING, "fuxictr_qnn"):
+        steps = steps_of(lambda: ran.append(begun(clicks, tmp_path, 2, resume=True)), monkeypatch)
+    assert said in caplog.text and "--resume: 2 epochs begin anew" in caplog.text
+    assert steps == 2 * PER_EPOCH
+    assert results(ran[0].folder) == results(begun(clicks, tmp_path / "whole", 2).folder)
+
+
+def test_of_two_shorter_runs_a_damaged_one_does_not_count(clicks, tmp_path):  # noqa: F811
+    one = begun(clicks, tmp_path, 1)
+    (begun(clicks, tmp_path, 2).folder / "checkpoint.pt").write_bytes(b"junk\n")
+    found = find_shorter(tiny(epochs=4, **LONG), 7, tmp_path, one.metrics["data_fingerprint"])
+    assert found.folder == one.folder
+
+
 def test_without_resume_it_begins_anew(clicks, tmp_path, monkeypatch):  # noqa: F811
     begun(clicks, tmp_path, 1)
     assert steps_of(lambda: begun(clicks, tmp_path, 2), monkeypatch) == 2 * PER_EPOCH

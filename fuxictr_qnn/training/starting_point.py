@@ -128,8 +128,22 @@ def read_source(start: StartingPoint) -> Source:
 
 
 def buckets_of(preprocessing: Path | None) -> dict[str, dict[str, Any]]:
-    """Column -> the state of its buckets, of a build's preprocessing.json."""
-    return json.loads(preprocessing.read_text()).get("buckets", {}) if preprocessing else {}
+    """Column -> the state of its buckets, of a build's preprocessing.json.
+
+    Raises:
+        RequestError: it is no such file.
+    """
+    if preprocessing is None:
+        return {}
+    try:
+        buckets = json.loads(preprocessing.read_text()).get("buckets", {})
+        for state in buckets.values():
+            len(state.get("boundaries", ())) + state.get("num_buckets", 0)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise RequestError(
+            f"'{preprocessing}' is no preprocessing.json ({error}): put back the file of this build"
+        ) from None
+    return buckets
 
 
 def _source(weights: Path, features: Path) -> Source:

@@ -13,6 +13,7 @@ import polars as pl
 from fuxictr_qnn.errors import RequestError
 
 SPECIAL = ("__PAD__", "__OOV__")
+_IDS = range(2**31)  # int32, as the build writes them
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class RowMap:
 
     Attributes:
         new, old: row numbers, one pair after another.
+        size: how many rows the old table has by what is known of its ids; None where nothing is.
         tokens: carried (in both), new (here only) and gone (there only); None where there are no tokens.
         remark: a sentence about how they were found, where that is not by token.
     """
 
     new: np.ndarray
     old: np.ndarray
+    size: int | None = None
     tokens: dict[str, int] | None = None
     remark: str | None = None
 
@@ -43,6 +46,11 @@ class Tokens:
     table: pl.DataFrame
     special: dict[str, int]
 
+    @property
+    def size(self) -> int:
+        """How many rows a table of these ids has: FuxiCTR's vocab_size."""
+        return max([self.table["id"].max() or 0, *self.special.values()]) + 1
+
 
 def read_tokens(file: Path) -> dict[str, Tokens]:
     """Feature -> vocabulary, of a feature_vocab.json.
@@ -58,6 +66,8 @@ def read_tokens(file: Path) -> dict[str, Tokens]:
 
 
 def _tokens(pairs: list[tuple[str, int]]) -> Tokens:
+    if wrong := [pair for pair in pairs if type(pair[1]) is not int or pair[1] not in _IDS]:
+        raise ValueError(f"{wrong[0][1]!r} of '{wrong[0][0]}' is no id")
     last = {token: place for place, (token, _) in enumerate(pairs) if token in SPECIAL}
     special = {token: int(pairs[place][1]) for token, place in last.items()}
     rest = [pair for place, pair in enumerate(pairs) if place not in last.values()]
@@ -75,7 +85,7 @@ def by_token(new: Tokens, old: Tokens) -> RowMap:
     ]
     carried = both.height
     counts = {"carried": carried, "new": new.table.height - carried, "gone": old.table.height - carried}
-    return RowMap(*rows, counts)
+    return RowMap(*rows, old.size, counts)
 
 
 def by_bucket(new: dict[str, Any], old: dict[str, Any] | None) -> RowMap:
@@ -87,9 +97,8 @@ def by_bucket(new: dict[str, Any], old: dict[str, Any] | None) -> RowMap:
     if sizes[0] != sizes[1]:
         return RowMap(nothing, nothing, remark=f"it has {sizes[0]} buckets here and had {sizes[1]}")
     rows = np.arange(sizes[0] + 2)
-    return RowMap(
-        rows, rows, remark=None if new == old else "bucket k starts as bucket k, whose bounds have moved"
-    )
+    remark = None if new == old else "bucket k starts as bucket k, whose bounds have moved"
+    return RowMap(rows, rows, len(rows), remark=remark)
 
 
 def by_id(new: int, old: int) -> RowMap:

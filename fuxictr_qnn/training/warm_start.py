@@ -27,11 +27,12 @@ _SAID = 20  # sentences in the log
 
 @dataclass(frozen=True)
 class Table:
-    """A tensor with a row for each id of a feature."""
+    """A tensor with a row for each id of a feature, or of several that share it."""
 
     name: str
     feature: str
     frozen: bool
+    shared: bool
 
 
 @dataclass
@@ -150,16 +151,17 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 def tables_of(model: nn.Module) -> Iterator[Table]:
     """Every table of embeddings once, under the first feature that uses it."""
-    seen: set[int] = set()
+    uses: dict[nn.Module, list[tuple[str, str]]] = {}  # of a table: its names, and the features
     for prefix, embeddings in model.named_modules():
         if not isinstance(embeddings, FeatureEmbeddingDict):
             continue
         for feature, layer in embeddings.embedding_layers.items():
             for inner, module in layer.named_modules():
-                if isinstance(module, nn.Embedding) and id(module) not in seen:
-                    seen.add(id(module))
+                if isinstance(module, nn.Embedding):
                     name = ".".join(filter(None, (prefix, "embedding_layers", feature, inner, "weight")))
-                    yield Table(name, feature, not module.weight.requires_grad)
+                    uses.setdefault(module, []).append((name, feature))
+    for module, names in uses.items():
+        yield Table(*names[0], not module.weight.requires_grad, shared=len(names) > 1)
 
 
 def _other_names_of_tables(model: nn.Module, tables: dict[str, Table]) -> set[str]:
@@ -229,16 +231,28 @@ def _carry_rows(
         )
         return
     rows = maps.of(table.feature, len(target), len(tensor))
-    if max(rows.old, default=-1) >= len(tensor) or max(rows.new, default=-1) >= len(target):
+    known = len(tensor) if rows.size is None else rows.size
+    if known > len(tensor) or (known < len(tensor) and not table.shared):
         raise RequestError(
-            f"init_from: {table.name} of '{source.weights}' has {len(tensor)} rows, fewer than its "
-            f"vocabulary: {source.vocabularies or source.preprocessing} belongs to other weights"
+            f"init_from: {table.name} of '{source.weights}' has {len(tensor):,} rows, but by the ids of "
+            f"'{table.feature}' it has {known:,}: {_ids_of(source, rows)} belongs to other weights; put that "
+            "of these weights beside them"
+        )
+    if max(rows.new, default=-1) >= len(target):
+        raise RequestError(
+            f"init_from: '{table.feature}' has {len(target):,} rows here, fewer than the data's vocabulary "
+            f"has ids: put back its {VOCABULARIES}"
         )
     if rows.remark:
         report.left.append(f"{table.feature}: {rows.remark}")
     places = torch.from_numpy(rows.new).to(target.device)
     target[places] = tensor[torch.from_numpy(rows.old)].to(target)
     report.add_rows(table.feature, rows, len(target), len(tensor))
+
+
+def _ids_of(source: Source, rows: RowMap) -> Path | None:
+    """The file that a map of rows was found by."""
+    return source.preprocessing if rows.tokens is None else source.vocabularies
 
 
 def _carry_whole(name: str, target: Tensor, weights: dict[str, Tensor], report: Report) -> None:

@@ -34,7 +34,7 @@ def test_by_token_padding_and_unknown(tmp_path):
     old, new = vocabulary(["a", "b", "c"]), vocabulary(["b", "c", "d", "e"])
     rows = by_token(tokens_of(tmp_path, new), tokens_of(tmp_path, old))
     assert pairs(rows) == {0: 0, 1: 2, 2: 3, 5: 4}
-    assert rows.tokens == {"carried": 2, "new": 2, "gone": 1}
+    assert rows.tokens == {"carried": 2, "new": 2, "gone": 1} and rows.size == old.size
 
 
 def test_numbers_and_a_moved_unknown(tmp_path):
@@ -49,7 +49,7 @@ def test_keys_of_a_pretrained_table_come_after_the_unknown(tmp_path):
     old, new = vocabulary(["a"]), vocabulary(["b"])
     old.expand(pl.Series("token", ["b"]))
     rows = by_token(tokens_of(tmp_path, new), tokens_of(tmp_path, old))
-    assert pairs(rows) == {0: 0, 1: 3, 2: 2}
+    assert pairs(rows) == {0: 0, 1: 3, 2: 2} and rows.size == old.size == 4
 
 
 def test_a_token_called_like_a_special_one(tmp_path):
@@ -58,7 +58,10 @@ def test_a_token_called_like_a_special_one(tmp_path):
     assert pairs(rows) == {0: 0, 1: int(made.ids[made.tokens.to_list().index("a")]), 2: made.oov}
 
 
-@pytest.mark.parametrize("content", ["[]x", "[1]", json.dumps({"user": 3}), json.dumps({"user": {"a": "b"}})])
+@pytest.mark.parametrize(
+    "content",
+    ["[]x", "[1]", json.dumps({"user": 3}), json.dumps({"user": {"a": "b"}}), '{"user": {"a": -1}}'],
+)
 def test_what_is_no_vocabulary_is_refused(tmp_path, content):
     (tmp_path / "feature_vocab.json").write_text(content)
     with pytest.raises(RequestError, match="feature_vocab.json"):
@@ -69,7 +72,7 @@ def test_buckets():
     five, moved = {"boundaries": [1.0, 2, 3, 4]}, {"boundaries": [1.0, 2, 3, 5]}
     assert pairs(by_bucket(five, five)) == {k: k for k in range(7)} and by_bucket(five, five).remark is None
     assert pairs(by_bucket(five, moved)) == {k: k for k in range(7)}
-    assert "moved" in by_bucket(five, moved).remark
+    assert "moved" in by_bucket(five, moved).remark and by_bucket(five, moved).size == 7
     assert not len(by_bucket(five, {"boundaries": [1.0]}).new)
     assert not len(by_bucket({"num_buckets": 5}, five).new)
     assert len(by_bucket({"num_buckets": 5}, {"num_buckets": 5}).new) == 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,36 @@ class TestFiles:
             if not any(part in name for part in (".age.", "page", "running", "num_batches")):
                 torch.testing.assert_close(tensor, expected[name], atol=1e-12, rtol=0)
 
+    def test_vocabularies_that_fuxictr_made(self, days, tmp_path):
+        """Its own tokenizers, merged and with pretrained keys, and tables of its vocab_size."""
+        from fuxictr.preprocess.tokenizer import Tokenizer
+
+        frame = pl.read_csv(days[0] / "day" / "train.csv")
+        made = {}
+        for name in ("user", "item", "last", "tags", "topic", "brand"):
+            made[name] = Tokenizer()
+            made[name].build_vocab(Counter(token for text in frame[name] for token in text.split("^")))
+        made["item"] = made["last"].merge_vocab(made["item"])
+        made["topic"].load_pretrained_vocab(str, str(days[1] / "day" / "topic.npz"))
+        inner = {"topic": "pretrain_embedding.", "brand": "id_embedding."}
+        tables = {
+            f"{TABLES}.{name}.{inner.get(name, '')}weight": torch.randn(tokenizer.vocab_size(), 4)
+            for name, tokenizer in made.items()
+        }
+        tables[f"{TABLES}.last.weight"] = tables[f"{TABLES}.item.weight"]
+        torch.save(tables, tmp_path / "DNN_day.model")
+        (tmp_path / "feature_vocab.json").write_text(
+            json.dumps({name: tokenizer.vocab for name, tokenizer in made.items()}, indent=4)
+        )
+        warm = run(still(tmp_path / "DNN_day.model"), days[1], tmp_path / "out")
+        for name in ("user", "item", "tags", "topic"):
+            table = f"{TABLES}.{name}.{inner.get(name, '')}weight"
+            both = vocabulary(warm, name).keys() & made[name].vocab.keys()
+            assert len(both) > 5 and {"__PAD__", "__OOV__"} < both
+            for token in both:
+                old, new = tables[table][made[name].vocab[token]], weights(warm)[table]
+                torch.testing.assert_close(new[vocabulary(warm, name)[token]], old, atol=1e-12, rtol=0)
+
     def test_names_are_given_by_rename(self, days, today, old_file, tmp_path):
         state = torch.load(old_file)
         torch.save({name.replace("mlp.mlp.", "tower.dense."): t for name, t in state.items()}, old_file)
@@ -267,7 +298,52 @@ class TestFiles:
         content = json.loads(file.read_text())
         content["user"]["__OOV__"] = 1000
         file.write_text(json.dumps(content))
-        with pytest.raises(RequestError, match="fewer than its vocabulary"):
+        with pytest.raises(RequestError, match="'user' it has 1,001: .*feature_vocab.json belongs to other"):
+            run(still(old_file), days[1], tmp_path / "out")
+
+    def test_a_smaller_vocabulary_is_that_of_other_weights(self, days, old_file, tmp_path):
+        """Its ids are all there, and are other tokens' rows."""
+        file = old_file.parent / "feature_vocab.json"
+        content = json.loads(file.read_text())
+        content["user"] = {"__PAD__": 0, "u110": 1, "u111": 2, "__OOV__": 3}
+        file.write_text(json.dumps(content))
+        with pytest.raises(RequestError, match="has 32 rows, but by the ids of 'user' it has 4"):
+            run(still(old_file), days[1], tmp_path / "out")
+        assert not list((tmp_path / "out").rglob("config.yaml"))
+
+    @pytest.mark.parametrize("wrong", [-1, 1.5, None, True, 2**70])
+    def test_ids_that_are_none_are_refused(self, days, old_file, tmp_path, wrong):
+        file = old_file.parent / "feature_vocab.json"
+        content = json.loads(file.read_text())
+        content["user"]["u111"] = wrong
+        file.write_text(json.dumps(content))
+        with pytest.raises(RequestError, match="feature_vocab.json' is no .* of 'u111' is no id"):
+            run(still(old_file), days[1], tmp_path / "out")
+
+    def test_the_vocabulary_of_a_shared_table_may_be_smaller(self, days, today, old_file, tmp_path):
+        """As written before the other feature's tokens were merged into it."""
+        file = old_file.parent / "feature_vocab.json"
+        content = json.loads(file.read_text())
+        tokens = content["item"]
+        content["item"] = {token: number for token, number in tokens.items() if number < 25} | {"__OOV__": 25}
+        file.write_text(json.dumps(content))
+        found = weights(run(still(old_file), days[1], tmp_path / "out"))[f"{TABLES}.item.weight"]
+        row = vocabulary(today[0], "item")["i110"]
+        assert content["item"]["i110"] < 25
+        torch.testing.assert_close(found[row], weights(today[0])[f"{TABLES}.item.weight"][row])
+
+    @pytest.mark.parametrize("content", ['{"a":', "[]", '{"buckets": []}', '{"buckets": {"age": 3}}'])
+    def test_a_damaged_preprocessing_is_refused(self, days, old_file, tmp_path, content):
+        (old_file.parent / "preprocessing.json").write_text(content)
+        with pytest.raises(RequestError, match="preprocessing.json' is no preprocessing.json"):
+            run(still(old_file), days[1], tmp_path / "out")
+
+    def test_buckets_of_other_weights_are_refused(self, days, yesterday, old_file, tmp_path):
+        state = json.loads((yesterday.folder / "features" / "preprocessing.json").read_text())
+        table = "embedding_layer.embedding_layer.embedding_layers.page.weight"
+        torch.save(torch.load(old_file) | {table: torch.ones(12, 4)}, old_file)
+        (old_file.parent / "preprocessing.json").write_text(json.dumps(state))
+        with pytest.raises(RequestError, match="12 rows, but by the ids of 'page' it has 10: .*preproc"):
             run(still(old_file), days[1], tmp_path / "out")
 
     @pytest.mark.parametrize("what", ["code", "damaged", "no tensors", "nan", "another model"])

@@ -165,12 +165,25 @@ def _checked(args: argparse.Namespace) -> list[Loaded]:
 
 
 def _start(where: str, out: Path) -> list[str]:
-    """The override that --init-from stands for; a name that is no place is an expid's newest run."""
+    """The override that --init-from stands for; a name that is no place is an expid's newest run.
+
+    Raises:
+        RequestError: there is no run or file of weights, or the run is not as it was left.
+    """
     import json
 
     from fuxictr_qnn.serving.saved import open_run
+    from fuxictr_qnn.serving.start import check_start
 
-    place = Path(where) if Path(where).exists() or Path(where).name != where else open_run(where, out).folder
+    place = Path(where)
+    try:
+        if place.exists() or place.name != where:
+            check_start(place)
+        else:
+            place = open_run(where, out).folder
+    except RequestError as error:
+        said = (text.removeprefix(f"--run {where}: ").removeprefix("init_from: ") for text in error.problems)
+        raise RequestError(f"--init-from {where}: {text}" for text in said) from None
     return [f"init_from={json.dumps(str(place))}"]
 
 

@@ -171,10 +171,16 @@ def _init_from(settings: Settings, problems: list[str]) -> StartingPoint | None:
     setting = settings.get("init_from")
     if setting is None or setting.value is None:
         return None
+    from fuxictr_qnn.serving.start import check_start  # serving imports this package
+
     try:
-        return starting_point(setting.value)
+        start = starting_point(setting.value)
+        if isinstance(setting.value, str) or not setting.value.get("fingerprint"):
+            check_start(Path(start.weights))
+        return start
     except RequestError as error:
-        problems += [f"{setting.origin}: {problem}" for problem in error.problems]
+        said = (text if text.startswith("init_from") else f"init_from: {text}" for text in error.problems)
+        problems += [f"{setting.origin}: {text}" for text in said]
         return None
 
 

@@ -130,3 +130,40 @@ def test_bad_places_are_refused_before_anything_is_written(shop, capsys, where, 
     assert run("--expid", "QNN_shop", "--init-from", where) == 2
     assert said in capsys.readouterr().err
     assert not list(shop.root.glob("runs/**/config.yaml"))
+
+
+def damaged(file: Path, change) -> None:
+    content = file.read_text()
+    file.unlink()  # perhaps a hard link to the build
+    file.write_text(change(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("metrics.json", lambda text: "{", "metrics.json' cannot be read as JSON"),
+        (
+            "metrics.json",
+            lambda text: json.dumps(json.loads(text) | {"versions": {"fuxictr-qnn": "99.0"}}),
+            "was made by fuxictr-qnn 99.0",
+        ),
+        ("config.yaml", lambda text: text.replace("num_row: 2", "num_row: 3"), "was changed after its run"),
+        ("features/preprocessing.json", lambda text: '{"a":', "preprocessing.json' cannot be read as JSON"),
+    ],
+)
+def test_a_folder_that_is_not_as_its_run_left_it_is_refused(shop, capsys, name, change, said):
+    """As by its expid, whether the option or the key names it."""
+    assert run("--expid", "QNN_shop", "--set", "epochs=1") == 0
+    (cold,) = folders(shop).values()
+    damaged(cold / name, change)
+    for where, begin in (
+        (["--init-from", cold], f"--init-from {cold}: "),
+        (["--init-from", cold.parent], f"--init-from {cold.parent}: "),
+        (["--init-from", "QNN_shop"], "--init-from QNN_shop: "),
+        (["--set", f"init_from={cold}"], "--set init_from: init_from: "),
+    ):
+        capsys.readouterr()
+        assert run("--expid", "QNN_shop", *where) == 2
+        error = capsys.readouterr().err
+        assert said in error and begin in error and "--run" not in error
+    assert list(folders(shop).values()) == [cold]

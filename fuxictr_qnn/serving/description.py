@@ -53,11 +53,11 @@ class RawValues:
             said["preprocess"] = column.preprocess
         if column.type != "embedding":
             said["raw_type"] = self._types.get(name)
-            of_its_own = column.type == "categorical" and column.category_processor
-            default = None if of_its_own else DEFAULT_FILL[column.dtype]  # None: an id of its own, the last
-            said["missing"] = default if column.fill_na is None else column.fill_na
+            said["missing"] = _missing(column) if column.fill_na is None else column.fill_na
+        if column.type in ("sequence", "embedding"):
+            said["splitter"] = column.splitter
         if column.type == "sequence":
-            said |= {"splitter": column.splitter, "pad_at": column.padding}
+            said["pad_at"] = column.padding
         if name in self._state["normalizers"]:
             scaler = self._state["normalizers"][name]
             said |= {"shift": scaler["shift"], "scale": scaler["scale"]}
@@ -102,6 +102,13 @@ class RawValues:
             scaler = self._state["normalizers"].get(field.name, {"shift": 0.0, "scale": 1.0})
             return lambda part: float(part[0]) * scaler["scale"] + scaler["shift"]
         return (lambda part: part.tolist()) if column.type == "embedding" else None
+
+
+def _missing(column: ColumnSpec) -> str | float | None:
+    """What takes the place of a missing value where the config does not say."""
+    if column.type == "categorical" and column.category_processor:
+        return None  # an id of its own, the last
+    return "" if column.type == "sequence" else DEFAULT_FILL[column.dtype]  # of a list: no tokens
 
 
 def describe_features(

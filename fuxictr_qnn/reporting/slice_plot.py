@@ -18,14 +18,14 @@ LONGEST = 28  # letters of a value's name
 def draw_slices(sliced: Sliced, entries: Sequence[Entry]) -> Picture:
     """A row a slice, a dot a seed: predicted over observed clicks on the left, AUC on the right."""
     require_matplotlib()
-    names = list(dict.fromkeys(item.name for item in sliced.measured))
+    names = list(dict.fromkeys((item.kind, item.name) for item in sliced.measured))
     shown = entries[:COLOURED]
     with themed():
         figure = new_figure(WIDTH, 1.2 + 0.26 * len(names) + 0.2 * legend_rows(shown))
         left, right = figure.subplots(1, 2, sharey=True)
         for entry, (colour, marker) in zip(shown, styles(shown), strict=True):
             own = [item for item in sliced.measured if item.label == entry.label]
-            rows = [names.index(item.name) for item in own]
+            rows = [names.index((item.kind, item.name)) for item in own]
             look = {"color": colour, "markersize": 5, "alpha": 0.8}
             for axis, kind in ((left, "predicted_over_observed"), (right, "auc")):
                 values = [getattr(item, kind) for item in own]
@@ -35,7 +35,7 @@ def draw_slices(sliced: Sliced, entries: Sequence[Entry]) -> Picture:
         left.set(
             xlabel="predicted / observed clicks", yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6)
         )
-        left.set_yticklabels([_short(name) for name in names])
+        left.set_yticklabels([_short(name) for _, name in names])
         left.tick_params(axis="y", labelcolor=light("ink"), length=0)
         right.set_xlabel("test AUC")
         for axis in (left, right):

@@ -185,24 +185,33 @@ def _bucket_names(ids: np.ndarray, state: dict[str, Any] | None) -> list[str]:
     count = state.get("num_buckets", len(bounds or ()) + 1)
     names = [f"bucket {number}" for number in range(count + 2)]
     if bounds is not None:
-        edges = [f"{bound:g}" for bound in bounds]
-        names = ["(none)", *_between(edges), "(none)"]
+        names = ["(none)", *_between(bounds), "(none)"]
     names[-1] = "(missing)"
     return [names[number] for number in ids]
 
 
-def _between(edges: list[str]) -> list[str]:
-    """The ranges that cut points leave."""
-    if not edges:
+def _between(cuts: Sequence[float]) -> list[str]:
+    """The ranges that rising cut points leave."""
+    if not len(cuts):
         return ["all values"]
+    edges = _told_apart(cuts)
     inner = [
         f"{low} < x \N{LESS-THAN OR EQUAL TO} {high}" for low, high in zip(edges, edges[1:], strict=False)
     ]
     return [f"x \N{LESS-THAN OR EQUAL TO} {edges[0]}", *inner, f"x > {edges[-1]}"]
 
 
+def _told_apart(numbers: Sequence[float]) -> list[str]:
+    """Different numbers with as few digits as keep them different, six at least: timestamps need more."""
+    for digits in range(6, 18):  # 17 digits tell all float64 apart
+        texts = [f"{number:.{digits}g}" for number in numbers]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
+
+
 def _ranges(feature: str, column: np.ndarray) -> Values:
     """Ranges of about as many rows each; numbers are as training saw them, after their normalizer."""
     cuts = np.unique(np.quantile(column, np.linspace(0, 1, RANGES + 1)[1:-1], method="inverted_cdf"))
     cuts = cuts[cuts < column.max()]
-    return Values(feature, np.searchsorted(cuts, column), _between([f"{cut:g}" for cut in cuts]), None, True)
+    return Values(feature, np.searchsorted(cuts, column), _between(cuts), None, True)

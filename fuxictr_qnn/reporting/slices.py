@@ -148,8 +148,10 @@ HEADINGS = ("value", "run", "rows", "clicks", "AUC", "predicted / observed", "co
 
 
 def _table(title: str, values: Values, measured: Sequence[Measured]) -> Table:
-    order = {name: place for place, name in enumerate(dict.fromkeys(item.name for item in measured))}
-    rows = [_row(values.feature, item) for item in sorted(measured, key=lambda item: order[item.name])]
+    keys = dict.fromkeys((item.kind, item.name) for item in measured)  # a value may be called "all rows"
+    order = {key: place for place, key in enumerate(keys)}
+    ordered = sorted(measured, key=lambda item: order[item.kind, item.name])
+    rows = [_row(values.feature, item) for item in ordered]
     notes = [
         "predicted / observed: the sum of the predicted probabilities over the clicks; ECE: expected "
         "calibration error in 20 bins of equally many rows, by chance above 0, the more the fewer rows.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -15,9 +16,10 @@ from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.reporting.slice_plot import draw_slices
 from fuxictr_qnn.reporting.slice_values import TestData as Data
-from fuxictr_qnn.reporting.slice_values import Values
-from fuxictr_qnn.reporting.slices import slice_entries, slices_of
+from fuxictr_qnn.reporting.slice_values import Values, _bucket_names, _ranges
+from fuxictr_qnn.reporting.slices import Measured, Sliced, slice_entries, slices_of
 from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
 from fuxictr_qnn.training.metrics import auc
@@ -137,6 +139,30 @@ def test_the_largest_values_come_first_and_numbers_in_their_order(entries, shop)
     assert values[0].name.startswith("x \u2264") and values[-1].name.startswith("x >")
     cut = float(values[0].name.split()[-1])
     assert values[0].rows == (raw(shop)["price"] <= cut + 1e-6).sum()
+
+
+@pytest.mark.parametrize(
+    "numbers", [np.arange(1_600_000_000, 1_600_000_000 + 10_000, 7), np.linspace(0, 1e-9, 50) + 1]
+)
+def test_ranges_of_large_numbers_have_names_of_their_own(numbers):
+    """Six digits would call all of them 1.6e+09, and 1."""
+    values = _ranges("time", numbers.astype(np.float64))
+    assert len(set(values.names)) == len(values.names) == 10
+    buckets = _bucket_names(np.arange(1, 5), {"boundaries": numbers[:3].astype(float).tolist()})
+    assert len(set(buckets)) == 4
+
+
+def test_a_value_called_as_a_slice_is_has_a_row_of_its_own():
+    pytest.importorskip("matplotlib")
+    numbers = {"rows": 9, "clicks": 3, "auc": 0.6, "predicted_over_observed": 1.0}
+    numbers |= {"expected_calibration_error": 0.1, "corrected": 1.0}
+    measured = [Measured(None, "LR", "all rows", kind, **numbers) for kind in ("all", "value")]
+    figure = draw_slices(Sliced("user", None, measured), [SimpleNamespace(label="LR")]).figure
+    assert figure.axes[0].get_lines()[0].get_ydata().tolist() == [0, 1]
+
+
+def test_names_are_no_longer_than_they_need_be():
+    assert _ranges("x", np.repeat([0.25, 1234.5], 9)).names == ["x \u2264 0.25", "x > 0.25"]
 
 
 def test_rare_values_are_unseen_and_buckets_named(entries, shop):

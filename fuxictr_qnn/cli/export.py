@@ -17,7 +17,10 @@ HELP = "write a trained model as ONNX, or its embeddings"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fuxictr export`."""
     parser.add_argument(
-        "--run", required=True, metavar="RUN", help="a run folder, or an expid: its newest complete run"
+        "--run",
+        required=True,
+        metavar="RUN",
+        help="a run folder, or an expid: its newest complete run that kept its weights",
     )
     parser.add_argument(
         "--to", type=Path, metavar="FILE.onnx", help="the model; what a client has to know goes to FILE.json"

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init-from",
         metavar="RUN",
-        help="start from the weights of a run folder, the newest complete run of an expid below --out, or a "
-        "file of FuxiCTR's (.model): rows of embeddings are carried over by token",
+        help="start from the weights of a run folder, the newest complete run of an expid below --out that "
+        "kept them, or a file of FuxiCTR's (.model): rows of embeddings are carried over by token",
     )
     parser.add_argument("--gpu", type=int, metavar="N", help="-1: the CPU (default: a GPU if there is one)")
     parser.add_argument("--amp", choices=["bf16"], help="mixed precision")

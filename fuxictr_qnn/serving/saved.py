@@ -111,7 +111,8 @@ def open_run(where: str | Path, out: Path = OUT) -> SavedRun:
     """The complete run that a name means.
 
     Args:
-        where: a run folder (`.../seed<S>`), or an expid: then the newest complete run of it below `out`.
+        where: a run folder (`.../seed<S>`), or an expid: then the newest complete run of it below `out` that
+            kept its weights.
 
     Raises:
         RequestError: there is none, it is incomplete or without weights, another version wrote it, or its
@@ -163,8 +164,9 @@ def _find(where: Path, out: Path) -> Path:
     folders = [(match[1], folder) for folder in out.glob("*") if (match := _NAME.fullmatch(folder.name))]
     seeds = [seed for name, folder in folders if name == expid for seed in sorted(folder.glob("seed*"))]
     complete = [seed for seed in seeds if (seed / "metrics.json").is_file()]
+    usable = [seed for seed in complete if (seed / "model.pt").is_file()]  # of a sweep, one trial keeps it
     if complete:
-        return max(complete, key=lambda seed: (seed / "metrics.json").stat().st_mtime_ns)
+        return max(usable or complete, key=lambda seed: (seed / "metrics.json").stat().st_mtime_ns)
     if seeds:
         raise RequestError(f"--run {expid}: '{seeds[0]}' is incomplete: --resume on its command ends it")
     known = sorted({name for name, _ in folders})

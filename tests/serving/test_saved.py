@@ -54,6 +54,19 @@ class TestFinding:
         (newer / "metrics.json").unlink()
         assert open_run("DNN_clicks", copy.parents[1]).seed == 1
 
+    def test_of_a_sweep_the_newest_run_with_weights_counts(self, copy: Path):
+        """Only the best trial keeps them."""
+        newer = copy.with_name("seed2")
+        shutil.copytree(copy, newer)
+        (newer / "model.pt").unlink()
+        os.utime(copy / "metrics.json", (1, 1))
+        assert open_run("DNN_clicks", copy.parents[1]).folder == copy
+        (copy / "model.pt").unlink()
+        change_json(newer / "metrics.json", seed=2)
+        change_config(newer, lambda config: config.update(seed=2))
+        said = refusal(lambda: open_run("DNN_clicks", copy.parents[1]))
+        assert f"'{newer}' keeps no weights" in said
+
     def test_a_folder_of_runs(self, copy: Path):
         assert f"name one of them: '{copy}'" in refusal(lambda: open_run(copy.parents[1]))
 

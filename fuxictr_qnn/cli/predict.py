@@ -16,7 +16,7 @@ from fuxictr_qnn.serving.submission import SUBMISSIONS
 
 if TYPE_CHECKING:
     from fuxictr_qnn.serving.predicting import Prediction
-    from fuxictr_qnn.serving.saved import SavedRun
+    from fuxictr_qnn.training.saved_run import SavedRun
 
 HELP = "score a file's rows by a trained run"
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         required=True,
         metavar="RUN",
-        help="a run folder, or an expid: its newest complete run; several are averaged",
+        help="a run folder, or an expid: its newest complete run that kept its weights; several are averaged",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="raw rows, CSV or parquet")
     parser.add_argument(

@@ -172,8 +172,7 @@ def _start(where: str, out: Path) -> list[str]:
     """
     import json
 
-    from fuxictr_qnn.serving.saved import open_run
-    from fuxictr_qnn.serving.start import check_start
+    from fuxictr_qnn.training.saved_run import check_start, open_run
 
     place = Path(where)
     try:

@@ -171,7 +171,7 @@ def _init_from(settings: Settings, problems: list[str]) -> StartingPoint | None:
     setting = settings.get("init_from")
     if setting is None or setting.value is None:
         return None
-    from fuxictr_qnn.serving.start import check_start  # serving imports this package
+    from fuxictr_qnn.training.saved_run import check_start  # which imports this package
 
     try:
         start = starting_point(setting.value)

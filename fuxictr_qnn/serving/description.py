@@ -15,7 +15,7 @@ from fuxictr_qnn.data.spec import ColumnSpec
 from fuxictr_qnn.data.vocabulary import PAD, Vocabulary
 from fuxictr_qnn.serving.features import read_features
 from fuxictr_qnn.serving.graph import DTYPES
-from fuxictr_qnn.serving.saved import SavedRun
+from fuxictr_qnn.training.saved_run import SavedRun
 
 FORMAT = 1
 UNKNOWN = "__OOV__"  # how an example names a value that no vocabulary has

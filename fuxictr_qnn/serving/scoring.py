@@ -15,12 +15,12 @@ from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.serving.encoded import IdRows
 from fuxictr_qnn.serving.encoding import Encoded, RowEncoder
 from fuxictr_qnn.serving.request import check_input
-from fuxictr_qnn.serving.saved import OUT, SavedRun, open_run
 from fuxictr_qnn.serving.tables import as_frame
 from fuxictr_qnn.training.bf16 import mixed_precision
 from fuxictr_qnn.training.calibration import corrected
 from fuxictr_qnn.training.device import choose_gpu
 from fuxictr_qnn.training.evaluation import scoring
+from fuxictr_qnn.training.saved_run import OUT, SavedRun, open_run
 
 _ROWS = 4096  # scored at a time: what a layer makes of them is small
 
@@ -114,7 +114,8 @@ def load_run(
     """Load a trained run to predict with: `load_run(RUN).predict(frame)`.
 
     Args:
-        run: a run folder, or an expid: then its newest complete run below `out`.
+        run: a run folder, or an expid: then its newest complete run below `out` that kept its
+            weights.
         gpu, zoo, encoded, feature_processor: as for RunScorer.
 
     Raises:

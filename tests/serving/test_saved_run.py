@@ -16,8 +16,8 @@ import torch
 import yaml
 
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.serving.saved import open_run
 from fuxictr_qnn.serving.scoring import RunScorer, load_run
+from fuxictr_qnn.training.saved_run import open_run
 from tests.serving.made_clicks import clicks
 
 

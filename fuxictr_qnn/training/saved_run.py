@@ -17,6 +17,7 @@ from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import zoo_package
 from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.training.starting_point import find_source
 
 if TYPE_CHECKING:
     from fuxictr.pytorch.models import BaseModel
@@ -144,6 +145,17 @@ def open_run(where: str | Path, out: Path = OUT) -> SavedRun:
             f"train it by `fuxictr run --config {folder / 'config.yaml'} --force`"
         )
     return run
+
+
+def check_start(place: Path) -> None:
+    """Refuse a place that no run can start from; a run folder must be as its run left it.
+
+    Raises:
+        RequestError: with messages that do not name the option or key.
+    """
+    source = find_source(place.expanduser())
+    if not place.expanduser().is_file():
+        open_run(source.weights.parent)
 
 
 def _find(where: Path, out: Path) -> Path:

@@ -43,6 +43,11 @@ def check_data(file: Path) -> None:
         raise RequestError(f"--data {file}: rows come as {', '.join(INPUTS)}; name such a file")
 
 
+def is_csv(file: Path) -> bool:
+    """Whether the types of a file's columns are up to its reader."""
+    return INPUTS[file.suffix.lower()]["data_format"] == "csv"
+
+
 def open_rows(file: Path, spec: DatasetSpec, types: Mapping[str, Any]) -> RawFiles:
     """The rows of a CSV or parquet file.
 

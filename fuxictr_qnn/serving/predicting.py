@@ -18,7 +18,7 @@ from fuxictr_qnn.data.building.threads import ahead, in_turn
 from fuxictr_qnn.data.raw.reading import Block, RawFiles
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.serving.encoding import Encoded
-from fuxictr_qnn.serving.files import open_rows, written
+from fuxictr_qnn.serving.files import is_csv, open_rows, written
 from fuxictr_qnn.serving.kinds import kind_of
 from fuxictr_qnn.serving.measuring import Measures
 from fuxictr_qnn.serving.scoring import RunScorer
@@ -132,7 +132,7 @@ class _Rows:
         self._place = f"'{data}'"
         self._score = form.score if form else SCORE
         run = scorers[0].run
-        raw = open_rows(data, run.dataset, _types_of(scorers))
+        raw = open_rows(data, run.dataset, _types_of(scorers) if is_csv(data) else {})
         schema = raw.schema()
         self._id_cols = list(dict.fromkeys(id_cols))
         self._ids = Ids(form, form.id not in schema) if form else None

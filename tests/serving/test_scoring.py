@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ import pytest
 import fuxictr_qnn
 from fuxictr_qnn import load_run
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.serving.predicting import _types_of
 from fuxictr_qnn.serving.scoring import RunScorer
 from fuxictr_qnn.training.calibration import corrected
 from fuxictr_qnn.training.saved_run import open_run
@@ -157,3 +159,19 @@ def test_arrow_knows_no_names_twice():
         from fuxictr_qnn.serving.tables import as_frame
 
         as_frame(pa.table([[1], [2]], names=["a", "a"]))
+
+
+def test_runs_that_read_a_column_differently_are_refused():
+    def scorer(name: str, **types: pl.DataType) -> SimpleNamespace:
+        return SimpleNamespace(run=SimpleNamespace(name=name), encoder=SimpleNamespace(types=types))
+
+    whole = scorer("A", user=pl.Int64(), item=pl.String())
+    assert _types_of([whole, scorer("B", user=pl.Int32(), day=pl.Date())]) == {
+        "user": pl.Int64(),
+        "item": pl.String(),
+        "day": pl.Date(),
+    }
+    with pytest.raises(
+        RequestError, match="--run: B reads column 'user' as text, another run as whole numbers"
+    ):
+        _types_of([whole, scorer("B", user=pl.String())])

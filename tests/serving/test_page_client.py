@@ -10,6 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+pytest.importorskip("onnxscript", reason="needs the extra onnx")
+
 from fuxictr_qnn import load_run
 from fuxictr_qnn.data import DatasetSpec, Places
 from fuxictr_qnn.errors import RequestError
@@ -18,9 +21,6 @@ from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training.saved_run import open_run
 from tests.serving.made_clicks import experiment_of
 from tests.serving.test_onnx_export import client_code
-
-pytest.importorskip("onnxruntime", reason="needs the extra onnx")
-pytest.importorskip("onnxscript", reason="needs the extra onnx")
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "seen", "dtype": "int", "type": "sequence", "max_len": 3},

@@ -149,14 +149,15 @@ class _Csv:
             raise RequestError(
                 f"'{file}' has {names.count(name)} columns '{name}': rename all but one" for name in repeated
             )
+        twice = [name for name in self._written if name not in columns or schema[name] != pl.String]
         row = 0
         for offset, text in pieces(file, self._bytes):
             if verify:
                 self._check_shape(file, offset, text, schema)
             try:
                 frame = self._parse(text, schema, columns)
-                if self._written:
-                    texts = self._parse(text, _all_text(schema), self._written)
+                if twice:
+                    texts = self._parse(text, _all_text(schema), twice)
                     frame = frame.hstack(texts.rename(lambda name: name + _WRITTEN))
             except pl.exceptions.PolarsError as error:
                 raise self._explain(error, file, offset, row, text, schema, columns) from error

@@ -32,9 +32,8 @@ def check_data(file: Path) -> None:
     if file.is_dir():
         raise RequestError(f"--data {file}: is a folder; name a file")
     if not file.is_file():
-        raise RequestError(
-            f"--data {file}: " + ("no file, but a pipe or device" if file.exists() else "no such file")
-        )
+        what = "is a pipe or device, which cannot be read twice" if file.exists() else "no such file"
+        raise RequestError(f"--data {file}: {what}")
     if not os.access(file, os.R_OK):
         raise RequestError(f"--data {file}: may not be read")
     if not file.stat().st_size:

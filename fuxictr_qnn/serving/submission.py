@@ -60,10 +60,8 @@ class Ids:
         if self._numbered:
             return pl.Series(self._form.id, np.arange(start, self._next))
         written = block.written(self._form.id)
-        plain = written.dtype.is_integer() or written.dtype == pl.String
-        ids = (written if plain else written.cast(pl.String)).cast(
-            pl.Int64, strict=False
-        )  # of text 1.5 is none
+        texts = written if written.dtype.is_integer() else written.cast(pl.String)  # cut off, 1.5 would be 1
+        ids = texts.cast(pl.Int64, strict=False)
         wrong = ids.is_null() | (ids < 0)
         if wrong.any():
             at = wrong.arg_max()

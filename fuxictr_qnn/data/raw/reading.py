@@ -140,11 +140,7 @@ class _Csv:
 
     def blocks(self, file: Path, schema: pl.Schema, columns: list[str], verify: bool) -> Iterator[Block]:
         names = header(file, self._separator)
-        repeated = [
-            name
-            for name in {**dict.fromkeys(columns), **dict.fromkeys(self._written)}
-            if names.count(name) > 1
-        ]
+        repeated = [name for name in dict.fromkeys([*columns, *self._written]) if names.count(name) > 1]
         if repeated:
             raise RequestError(
                 f"'{file}' has {names.count(name)} columns '{name}': rename all but one" for name in repeated

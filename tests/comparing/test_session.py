@@ -165,6 +165,18 @@ class TestGoingOn:
         with pytest.raises(RequestError, match="4 trials, whose test split was read"):
             bench.do(trials=6)
 
+    def test_records_of_trials_are_enough_to_go_on_from(self, bench):
+        with pytest.raises(Killed):
+            bench.do(MadePool(die_after=60))
+        shutil.rmtree(bench.folder.runs)
+        records = {"comparison.yaml", "config.yaml", "history.jsonl", "metrics.json", "trial.json"}
+        for file in bench.folder.path.rglob("*"):
+            if file.is_file() and file.name not in records:
+                file.unlink()
+        _, pool = bench.do()
+        assert counts(pool) == {"train": 9, "test": 9, "latency": 3}
+        assert all(seed != 2024 for *_, seed in pool.log)
+
     def test_more_seeds_after_test_was_read_leave_what_was_chosen(self, bench):
         bench.do()
         before = (bench.folder.path / "chosen.yaml").read_bytes()

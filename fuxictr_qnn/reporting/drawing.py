@@ -80,9 +80,15 @@ def legend_rows(entries: Sequence[Entry]) -> int:
 
 
 def log_scale(axis: Axes, name: str) -> None:
-    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axis.set(xscale="log", xlabel=name, ylabel="test AUC")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.xaxis.set_major_formatter(lambda value, _: short(value))
+
+
+def short(value: float) -> str:
+    """A mark of an axis: 1500000 is 1.5M, 0.5 stays as it is."""
+    unit, letter = next(((u, x) for u, x in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= u), (1, ""))
+    return f"{value / unit:g}{letter}"

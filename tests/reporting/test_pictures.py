@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting import plots
 from fuxictr_qnn.reporting.comparison import compare_entries
-from fuxictr_qnn.reporting.drawing import COLOURED, far_behind
+from fuxictr_qnn.reporting.drawing import COLOURED, far_behind, short
 from fuxictr_qnn.reporting.effects import one_key_apart
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
@@ -266,3 +266,11 @@ def test_without_matplotlib(monkeypatch, entries):
     monkeypatch.setattr(plots, "has_matplotlib", lambda: False)
     with pytest.raises(RequestError, match=r"pip install 'fuxictr-qnn\[plot\]'"):
         pictures(entries)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.05, "0.05"), (0.7, "0.7"), (15, "15"), (1000, "1k"), (1.5e6, "1.5M"), (2e7, "20M"), (3e9, "3G")],
+)
+def test_marks_of_an_axis(value, shown):
+    assert short(value) == shown

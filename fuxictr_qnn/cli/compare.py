@@ -154,7 +154,7 @@ def main(args: argparse.Namespace) -> int:
             return _compare(args, console, folder, prepared, data, pools)
         terms = prepared.terms
         rates = watch.rates(prepared.entrants, terms.data_fingerprint, terms.trials)
-        plan_table(console, make_plan(prepared.entrants, terms, rates, folder, args.workers))
+        plan_table(console, make_plan(prepared, rates, folder, args.workers))
     return 0
 
 
@@ -163,6 +163,8 @@ def _notes(args: argparse.Namespace, terms: Terms, before: Terms | None, folder:
 
     if args.budget and before:
         yield f"--budget has no effect: {folder.terms} says how many trials and seeds there are"
+    if args.more_seeds and terms.last_seed == terms.seeds:
+        yield f"--more-seeds {args.more_seeds} adds nothing: all have the seeds 1 to {terms.seeds}"
     if terms.seeds < LEAST_SEEDS:
         yield f"--seeds {terms.seeds}: no tests, they need {LEAST_SEEDS} seeds"
 
@@ -195,6 +197,7 @@ def _check(args: argparse.Namespace) -> tuple:
             lambda: found.update(space=read_space(args.space)),
             lambda: check_writable(args.out, "--out"),
             lambda: _check_budget(args),
+            lambda: _check_search(args),
             lambda: _check_name(args.name),
             partial(check_gpus, args.gpu),
         ]
@@ -205,6 +208,13 @@ def _check(args: argparse.Namespace) -> tuple:
 def _check_budget(args: argparse.Namespace) -> None:
     if args.budget:
         read_budget(args.budget)
+
+
+def _check_search(args: argparse.Namespace) -> None:
+    if args.search == "tpe":
+        from fuxictr_qnn.tuning.tpe import require_optuna
+
+        require_optuna()
 
 
 def _check_name(name: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from fuxictr_qnn.comparing.drawing import Points
 from fuxictr_qnn.comparing.request import MOST_SEEDS, Named, Request
 from fuxictr_qnn.comparing.space import SAME_FOR_ALL, SHIPPED, Axes, SearchSpace
+from fuxictr_qnn.config.keys import RENAMED
 from fuxictr_qnn.config.load import class_of
 from fuxictr_qnn.config.sources import Entry
 from fuxictr_qnn.errors import RequestError
@@ -92,7 +93,7 @@ def make_entrants(
             problems += [problem for problem in error.problems if problem not in problems]
     if not problems:
         problems += _set_axes(request, found) + _differing(found) + _unfit(found)
-        problems += _twins(found, names) if not tuned else []
+        problems += _twins(found) if not tuned else []
     if problems:
         raise RequestError(dict.fromkeys(problems))
     return found
@@ -147,7 +148,7 @@ def _set_axes(request: Request, entrants: Sequence[Entrant]) -> list[str]:
         f"--set {key}: it is searched ({request.space or SHIPPED}); --space FILE with a copy of that file "
         "without it fixes it, --trials 0 searches nothing"
         for key in keys
-        if key in searched
+        if {key, RENAMED.get(key)} & searched
     ]
 
 
@@ -167,6 +168,9 @@ def _differing(entrants: Sequence[Entrant]) -> list[str]:
 
 
 def _shared_value(experiment: Experiment, key: str) -> Any:
+    if key == "monitor":  # AUC and {AUC: 1, logloss: 0} are the same
+        weights = experiment.fit.monitor_weights
+        return " + ".join(f"{weight:g} {name}" for name, weight in sorted(weights.items()) if weight)
     return getattr(experiment.features if key == "embedding_dim" else experiment.fit, key)
 
 
@@ -185,11 +189,13 @@ def _unfit(entrants: Sequence[Entrant]) -> list[str]:
     return problems
 
 
-def _twins(entrants: Sequence[Entrant], names: Sequence[str]) -> list[str]:
+def _twins(entrants: Sequence[Entrant]) -> list[str]:
+    """Recipes that are compared as they stand anyway; with --set, the two differ."""
+    compared = {(entrant.expid, entrant.base.digest) for entrant in without_recipes(entrants)}
     return [
         f"--recipe {entrant.expid}: it is compared as it stands already; name it once"
         for entrant in entrants
-        if entrant.recipe and entrant.expid in names
+        if entrant.recipe and (entrant.expid, entrant.base.digest) in compared
     ]
 
 

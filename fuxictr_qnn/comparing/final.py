@@ -68,13 +68,21 @@ class Final:
         return found
 
     def _edited(self, what: str) -> RequestError:
-        return RequestError(f"'{self.path}': {what}; remove the folder, and the run is done again")
+        return RequestError(
+            f"'{self.path}': {what}; put it back as it was, or remove the folder: the run is done again "
+            "if its test split was not read yet"
+        )
 
     @property
     def failure(self) -> str | None:
         """Why the run has no result, and will have none."""
         file = self.path / "failed.json"
-        return json.loads(file.read_text())["reason"] if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            return str(json.loads(file.read_text())["reason"])
+        except (ValueError, KeyError, TypeError):
+            raise self._edited("failed.json is not as compare writes it") from None
 
     def fail(self, reason: str) -> None:
         write_json(self.path / "failed.json", {"reason": reason})
@@ -91,6 +99,16 @@ class Final:
     def is_unread(self) -> bool:
         """Whether the run is complete but for its test split."""
         return self.metrics is not None and not self.is_scored
+
+    @property
+    def lacks_weights(self) -> str | None:
+        """What to say where there are no weights to score with."""
+        if (self.path / "model.pt").exists():
+            return None
+        return (
+            f"'{self.path}': model.pt, the weights that are to score the test split, is missing: put it "
+            "back, or remove the folder, and the run is done again"
+        )
 
     @property
     def name(self) -> dict[str, Any]:

@@ -26,6 +26,9 @@ from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import is_writable, lock_if_free, new_folder, write_json, write_text
 
+_CHOSEN = {"when", "comparator", "proposed", "configs"}
+_SCORING = {"expid", "config_digest", "seed"}
+
 
 class Folder:
     """Reads and writes what a comparison as a whole leaves."""
@@ -66,7 +69,12 @@ class Folder:
     @property
     def chosen(self) -> dict[str, Any] | None:
         file = self.path / "chosen.yaml"
-        return read_yaml(file) if file.exists() else None
+        if not file.exists():
+            return None
+        found = read_yaml(file)
+        if _CHOSEN <= found.keys() and isinstance(found["configs"], dict):
+            return found
+        raise RequestError(f"{file}: not as compare writes it: put it back as it was")
 
     def write_chosen(self, chosen: dict[str, Any]) -> None:
         write_text(self.path / "chosen.yaml", yaml.safe_dump(chosen, sort_keys=False))
@@ -78,9 +86,12 @@ class Folder:
         """Every scoring of a test split, in order."""
         file = self.path / "test_log.jsonl"
         try:
-            return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        except ValueError:
-            raise RequestError(f"{file}: cannot be read: it was edited by hand") from None
+            lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+            if all(_SCORING <= line.keys() for line in lines):
+                return lines
+        except (ValueError, AttributeError):
+            pass
+        raise RequestError(f"{file}: cannot be read: it was edited by hand; put it back as it was")
 
     def log_scoring(self, line: dict[str, Any]) -> None:
         lines = [*self.scorings, {"when": now(), **line}]

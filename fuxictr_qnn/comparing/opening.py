@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from fuxictr_qnn.comparing.drawing import Points
 from fuxictr_qnn.comparing.entrants import Entrant, make_entrants, without_recipes
 from fuxictr_qnn.comparing.folder import Folder
 from fuxictr_qnn.comparing.request import Named, Request
@@ -89,10 +90,13 @@ def open_comparison(
 
     Raises:
         RunError: another process is at it, or was since it was prepared.
+        RequestError: that process read the test split, and this request has more trials.
     """
     with folder.locked(), _disk():
         if read_terms(folder.terms) != prepared.before:
             raise RunError(f"another process has begun '{folder.path}' meanwhile: give the command again")
+        if prepared.before:  # another process may have read a test split meanwhile
+            check_change(prepared.before, prepared.terms, test_was_read(folder), folder.path)
         write_terms(folder.terms, prepared.terms)
         yield Comparison(
             prepared.entrants,
@@ -118,11 +122,13 @@ def _disk() -> Iterator[None]:
 
 
 def _spaces(request: Request, entrants: Sequence[Entrant], trials: int) -> dict[str, Space]:
-    """What trials are taken from, every value checked."""
+    """What trials are taken from, every value checked; of points that are known, their combinations, too."""
     spaces: dict[str, Space] = {}
 
     def make(entrant: Entrant) -> None:
-        spaces[entrant.label] = entrant.space(trials, request.search, request.zoo)
+        spaces[entrant.label] = space = entrant.space(trials, request.search, request.zoo)
+        if isinstance(space, Points):
+            space.trials(range(space.size))
 
     if trials:
         do_all(partial(make, entrant) for entrant in without_recipes(entrants))

@@ -14,6 +14,8 @@ from fuxictr_qnn.comparing.drawing import Points
 from fuxictr_qnn.comparing.entrants import Entrant, without_recipes
 from fuxictr_qnn.comparing.folder import Folder
 from fuxictr_qnn.comparing.measuring import time_epoch
+from fuxictr_qnn.comparing.opening import Prepared
+from fuxictr_qnn.comparing.progress import parts
 from fuxictr_qnn.comparing.terms import Terms
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.jobs import Ended, Event, Job, Pool, do_jobs
@@ -80,19 +82,14 @@ class Plan:
         return [detectable_difference(sd, self.terms.seeds, tests=self.tests) for sd in self.sd]
 
 
-def make_plan(
-    entrants: Sequence[Entrant], terms: Terms, rates: dict[str, Rate], folder: Folder, workers: int
-) -> Plan:
+def make_plan(prepared: Prepared, rates: dict[str, Rate], folder: Folder, workers: int) -> Plan:
     """The plan of a comparison of which perhaps a part is done."""
-    lines = []
-    for entrant in entrants:
-        trials = 0 if entrant.recipe else terms.trials
-        seeds = terms.recipe_seeds if entrant.recipe else terms.seeds
-        done = min(trials, len(_metrics(folder, entrant, "tune"))) + min(
-            seeds, len(_metrics(folder, entrant, "runs"))
-        )
-        lines.append(PlanLine(rates[entrant.label], trials, seeds, done))
-    lines += _more_seeds(lines, terms)
+    entrants, terms = prepared.entrants, prepared.terms
+    lines = [
+        PlanLine(rates[label], part.trials, part.seeds, part.done)
+        for label, part in parts(prepared, folder).items()
+    ]
+    lines += [] if folder.chosen else _more_seeds(lines, terms)
     groups = list(_aucs(folder, without_recipes(entrants)))
     sd = pooled_sd(groups)
     known = f"{sum(map(len, groups))} final runs in {folder.path}"
@@ -107,13 +104,13 @@ def make_plan(
 
 
 def _more_seeds(lines: Sequence[PlanLine], terms: Terms) -> Iterator[PlanLine]:
-    """The seeds that the comparator and the best proposed model get: which they are is not known yet."""
-    if terms.more_seeds:
+    """The seeds that the comparator and the best proposed model get, while it is not known which they are."""
+    if terms.last_seed > terms.seeds:
         dearest = sorted(
             (line.rate for line in lines if not line.rate.recipe), key=lambda rate: -rate.expected
         )
         for rate in dearest[:2]:
-            yield PlanLine(rate, 0, terms.more_seeds - terms.seeds, 0, ", or whichever gets more seeds")
+            yield PlanLine(rate, 0, terms.last_seed - terms.seeds, 0, ", or whichever gets more seeds")
 
 
 def _metrics(folder: Folder, entrant: Entrant, part: str) -> list[dict[str, Any]]:
@@ -135,8 +132,9 @@ def _aucs(folder: Folder, entrants: Sequence[Entrant]) -> Iterator[list[float]]:
     for entrant in entrants:
         by_config: dict[str, list[float]] = {}
         for record in _metrics(folder, entrant, "runs"):
-            auc = record.get("test", record["valid"])["AUC"]
-            by_config.setdefault(record["config_digest"], []).append(auc)
+            auc = record.get("test", record["valid"]).get("AUC")
+            if auc is not None:  # a test split of one class has none
+                by_config.setdefault(record["config_digest"], []).append(auc)
         yield from by_config.values()
 
 

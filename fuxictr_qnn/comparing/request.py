@@ -141,9 +141,10 @@ def _named(entry: Entry, sets: Sequence[tuple[str, Any]], recipe: bool) -> Named
 
 def _is_of_data(key: str) -> bool:
     """Whether --set of this key applies to recipes, too: whatever else is set leaves them as published."""
-    from fuxictr_qnn.config.keys import DATASET_KEYS
+    from fuxictr_qnn.config.keys import DATASET_KEYS, RENAMED
 
-    return key.partition(".")[0] in DATASET_KEYS | {"metrics", "streaming", "memory_budget"}
+    top = key.partition(".")[0]
+    return RENAMED.get(top, top) in DATASET_KEYS | {"metrics", "streaming", "memory_budget"}
 
 
 def _unknown_dataset(request: Request) -> list[str]:

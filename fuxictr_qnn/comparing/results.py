@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fuxictr_qnn.comparing.drawing import Points
 from fuxictr_qnn.comparing.entrants import notes_on, without_recipes
 from fuxictr_qnn.comparing.final import Final
 from fuxictr_qnn.comparing.rows import entries_of, without_result
@@ -50,9 +49,9 @@ def protocol_notes(comparison: Comparison, finals: Sequence[Final], chosen: dict
     yield from _about_trials(comparison, chosen)
     yield from notes_on(comparison.entrants)
     seeds = f"Final seeds: 1 to {terms.seeds}" if terms.seeds > 1 else "Final seed: 1"
-    if terms.more_seeds:
+    if terms.last_seed > terms.seeds:
         names = " and ".join(name for name in (chosen["comparator"], chosen["proposed"]) if name)
-        seeds += f", and to {terms.more_seeds} for {names}, chosen by validation"
+        seeds += f", and to {terms.last_seed} for {names}, chosen by validation"
     yield f"{seeds}; none of them was tuned with. Validation alone chose epoch, schedule and settings."
     counted = [line for line in folder.scorings if _is_of(line, finals)]
     yield (
@@ -82,8 +81,8 @@ def _about_trials(comparison: Comparison, chosen: dict[str, Any]) -> Iterator[st
         values = ", ".join(f"{key}={value_text(value)}" for key, value in said["settings"].items())
         failed = f"; {said['trials_failed']} failed" if said["trials_failed"] else ""
         fewer = ""
-        if isinstance(comparison.spaces.get(label), Points) and said["trials"] < terms.trials:
-            fewer = f"; {said['trials']} different ones, as it has fewer axes"
+        if said["trials"] < terms.trials:
+            fewer = f"; {said['trials']} trials, as there are no more different ones"
         yield f"{label}: {values}{fewer}{failed}."
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fuxictr_qnn.comparing.final import Config, Final
 from fuxictr_qnn.comparing.folder import now
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.reporting.comparison import choose_comparator
 from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.finding import read_run
@@ -47,19 +47,22 @@ def without_result(finals: Sequence[Final]) -> list[str]:
     ]
 
 
-def choice_of(finals: Sequence[Final], facts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def choice_of(
+    finals: Sequence[Final], facts: dict[str, dict[str, Any]], lost: Sequence[str] = ()
+) -> dict[str, Any]:
     """What chosen.yaml holds: the comparator, the best proposed model, and every config, by validation alone.
 
     Args:
         facts: label -> what is known of how its config was found.
+        lost: a sentence about each model that has no config.
 
     Raises:
-        RequestError: no config has a result.
+        RunError: no config has a result.
     """
     entries = entries_of(finals)
     comparator = choose_comparator(entries)
     if comparator is None:
-        raise RequestError(["no final run has a result:", *without_result(finals)])
+        raise RunError("\n".join(["no final run has a result:", *lost, *without_result(finals)]))
     ranked = [entry for entry in entries if not entry.recipe]
     others = [entry for entry in ranked if not entry.is_baseline and entry is not comparator]
     proposed = max(others, key=lambda entry: entry.spread("valid", "AUC").mean, default=None)

@@ -121,4 +121,6 @@ class Runner:
 def _raise_for(lost: Lost) -> None:
     if lost:
         said = [f"{final.config.label}, seed {final.seed}: {outcome.reason}" for final, outcome in lost]
-        raise RunError("\n".join([*said, "the same command goes on where these runs were interrupted"]))
+        if all(outcome.killed for _, outcome in lost):
+            said.append("the same command goes on where these runs were interrupted")
+        raise RunError("\n".join(said))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from fuxictr_qnn.comparing.folder import Folder
 from fuxictr_qnn.comparing.measuring import LATENCY
 from fuxictr_qnn.comparing.rows import choice_of
 from fuxictr_qnn.comparing.runner import Runner
-from fuxictr_qnn.comparing.terms import Terms
+from fuxictr_qnn.comparing.terms import OTHER_NAME, Terms
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.jobs import Event, Pool
 from fuxictr_qnn.tuning.data import SweepData
@@ -131,11 +131,11 @@ class Comparison:
     def finals(self, chosen: dict[str, Any] | None = None) -> list[Final]:
         """Every final run, done or not; with what was chosen, the additional seeds, too."""
         terms, found = self.terms, []
-        more = {chosen["comparator"], chosen["proposed"]} if chosen and terms.more_seeds else set()
+        more = {chosen["comparator"], chosen["proposed"]} if chosen else set()
         for config in self.configs:
             last = terms.recipe_seeds if config.entrant.recipe else terms.seeds
             if config.label in more:
-                last = max(last, terms.more_seeds)
+                last = terms.last_seed
             found += [
                 Final(config, seed, self.folder.runs, terms.data_fingerprint) for seed in range(1, last + 1)
             ]
@@ -149,8 +149,13 @@ class Comparison:
         self.watch.event(final.config.label, f"seed {final.seed}", event)
 
     def train(self, finals: Sequence[Final]) -> None:
-        """Train what is not settled, the test split unread."""
-        todo = [final for final in finals if not final.is_settled]
+        """Train what is not settled, the test split unread.
+
+        Raises:
+            RequestError: the test split of one of them was scored already, by a run that is gone.
+        """
+        todo = [final for final in _once(finals) if not final.is_settled]
+        self._refuse_scored(todo)
         self.watch.begin("train", len(todo))
         self._runner.train(todo)
 
@@ -166,7 +171,7 @@ class Comparison:
         """
         chosen = self.folder.chosen
         if not self.test_was_read or chosen is None:
-            chosen = choice_of(self.finals(), self.facts)
+            chosen = choice_of(self.finals(), self.facts, self.lost)
             self.folder.write_chosen(chosen)
             return chosen
         problems = [
@@ -179,13 +184,33 @@ class Comparison:
             raise RequestError(problems)
         return chosen
 
+    def _refuse_scored(self, unread: Sequence[Final]) -> None:
+        """Nothing is scored twice, whoever took the first scores away."""
+        when = {tuple(line[key] for key in Final.NAME): line.get("when") for line in self.folder.scorings}
+        problems = [
+            f"'{final.path}': its test split was scored ({when[key]}, test_log.jsonl), and the run is not "
+            f"there as it was: put its folder back, or {OTHER_NAME}"
+            for final in unread
+            if (key := tuple(final.name.values())) in when
+        ]
+        if problems:
+            raise RequestError(problems)
+
     def score(self, finals: Sequence[Final]) -> None:
-        """Score each test split once."""
-        names = [{key: line.get(key) for key in Final.NAME} for line in self.folder.scorings]
+        """Score each test split once.
+
+        Raises:
+            RequestError: weights that are to score are gone.
+        """
+        finals = _once(finals)
+        names = [{key: line[key] for key in Final.NAME} for line in self.folder.scorings]
         for final in finals:
             if final.is_scored and final.name not in names:  # a kill came between the scores and their line
                 self.folder.log_scoring(final.name)
         todo = [final for final in finals if final.is_unread]
+        self._refuse_scored(todo)
+        if problems := [problem for final in todo if (problem := final.lacks_weights)]:
+            raise RequestError(problems)
         self.watch.begin("test", len(todo))
         self._runner.score(todo)
 
@@ -195,14 +220,19 @@ class Comparison:
         for final in finals:
             if final.metrics is not None:
                 first.setdefault(final.config, final)
-        todo = [final for final in first.values() if LATENCY not in final.metrics]
+        todo = [final for final in _once(first.values()) if LATENCY not in final.metrics]
         self.watch.begin("latency", len(todo))
         self._runner.measure(todo)
 
 
+def _once(finals: Iterable[Final]) -> list[Final]:
+    """Each run once: a recipe may be the very config that trials chose."""
+    return list({final.path: final for final in finals}.values())
+
+
 def test_was_read(folder: Folder) -> bool:
-    """Whether any test split was scored."""
-    if folder.scorings:
+    """Whether any test split was scored, or may have been: a kill can leave the scores alone."""
+    if folder.scorings or any(folder.runs.glob("*/seed*/test_scores.parquet")):
         return True
     return any('"test": {' in file.read_text() for file in folder.runs.glob("*/seed*/metrics.json"))
 

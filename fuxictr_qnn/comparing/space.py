@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,8 @@ from fuxictr_qnn.models.registry import ALIASES
 from fuxictr_qnn.tuning.tuner_file import NOT_SWEPT
 
 SHIPPED = Path(__file__).with_name("space.yaml")
-SAME_FOR_ALL = ("embedding_dim", "batch_size", "epochs")  # the protocol's third rule
+# The protocol's third rule, and what a run's weights are chosen by.
+SAME_FOR_ALL = ("embedding_dim", "batch_size", "accumulate_steps", "epochs", "monitor", "monitor_mode")
 SCHEDULE = "schedule"
 MOST_OWN = 2
 
@@ -142,6 +143,8 @@ def _problems(space: SearchSpace) -> list[str]:
                 f"{place}.own: {len(axes.own)} axes, and the protocol allows {MOST_OWN}: "
                 f"{', '.join(axes.own)}"
             )
+        found += [f"{place}: {problem}" for problem in _key_problems(space, axes)]
+    found += _key_problems(space, ModelAxes())
     lists = [space.shared, *space.datasets.values(), *(axes.own for axes in space.models.values())]
     found += [problem for axes in lists for problem in _unfit(space, axes)]
     for name, keys in space.schedules.items():
@@ -150,20 +153,29 @@ def _problems(space: SearchSpace) -> list[str]:
             for key in keys
             if key not in FIT_KEYS
         ]
-        found += [
-            f"schedules.{name}: {key} is the same for all models" for key in keys if key in SAME_FOR_ALL
-        ]
+        found += [f"schedules.{name}: {problem}" for key in keys if (problem := _refusal(key))]
     return found
+
+
+def _key_problems(space: SearchSpace, axes: ModelAxes) -> Iterator[str]:
+    """Keys behind the axes of a model that no comparison can vary, or that two axes set."""
+    setters: dict[str, list[str]] = {}
+    for axis in (*space.shared, *axes.own):
+        if axis == SCHEDULE:
+            keys = list(dict.fromkeys(key for settings in space.schedules.values() for key in settings))
+        else:
+            keys = _listed(axes.keys.get(axis, space.keys.get(axis, axis)) or [])
+            yield from (f"keys: {axis}: {said}" for key in keys if key != axis and (said := _refusal(key)))
+        for key in keys:
+            setters.setdefault(key, []).append(axis)
+    for key, names in setters.items():
+        if len(names) > 1:
+            yield f"{' and '.join(names)} both set {key}: leave one out, or rename its key"
 
 
 def _unfit(space: SearchSpace, axes: dict[str, list[Any]]) -> list[str]:
     """Axes that no comparison can vary, values that stand twice, and schedules that are not described."""
-    found = [f"{axis} is the same for all models (--set {axis}=...)" for axis in axes if axis in SAME_FOR_ALL]
-    found += [f"{axis} cannot be searched: {NOT_SWEPT[axis]}" for axis in axes if axis in NOT_SWEPT]
-    found += [
-        f"{axis} decides what the data is, the same for all models" for axis in axes if axis in DATASET_KEYS
-    ]
-    found += ["seed cannot be searched: final seeds are 1 to K"] if "seed" in axes else []
+    found = [problem for axis in axes if (problem := _refusal(axis))]
     found += [
         f"{axis}: a value stands twice in {values}"
         for axis, values in axes.items()
@@ -172,8 +184,19 @@ def _unfit(space: SearchSpace, axes: dict[str, list[Any]]) -> list[str]:
     return found + [
         f"{SCHEDULE}: {value!r} is not under `schedules`.{nearest(str(value), space.schedules)}"
         for value in axes.get(SCHEDULE, ())
-        if value not in space.schedules
+        if not isinstance(value, str) or value not in space.schedules
     ]
+
+
+def _refusal(key: str) -> str | None:
+    """Why no comparison can vary a key; None where it can."""
+    if key in NOT_SWEPT:
+        return f"{key} cannot be searched: {NOT_SWEPT[key]}"
+    if key in SAME_FOR_ALL:
+        return f"{key} is the same for all models (--set {key}=...)"
+    if key in DATASET_KEYS:
+        return f"{key} decides what the data is, the same for all models"
+    return "seed cannot be searched: final seeds are 1 to K" if key == "seed" else None
 
 
 def _no_axis(axis: str, shared: Collection[str]) -> str:

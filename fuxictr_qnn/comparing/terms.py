@@ -31,6 +31,7 @@ class Terms(BaseModel):
         tuned: expid -> model and digest of the config that trials start from.
         recipes: expid -> model and digest.
         space: the content of the space file as far as it concerns these models; empty without trials.
+        tuning_seeds: expid -> the seed of its trials, which no digest knows; empty without trials.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,9 +47,11 @@ class Terms(BaseModel):
     seeds: int
     more_seeds: int | None = None
     recipe_seeds: int = 1
+    tuning_seeds: dict[str, int] = {}
 
     @property
     def last_seed(self) -> int:
+        """Of the two configs that may have more seeds than the others."""
         return max(self.seeds, self.more_seeds or 0)
 
 
@@ -61,6 +64,7 @@ def make_terms(
     before: Terms | None = None,
 ) -> Terms:
     """The terms of a request whose numbers are known; what it leaves open stays as it was `before`."""
+    ranked = without_recipes(entrants)
     configs = {
         recipe: {one.expid: _digest(one.base) for one in entrants if one.recipe == recipe}
         for recipe in (False, True)
@@ -72,11 +76,12 @@ def make_terms(
         recipes=configs[True],
         sets=sorted(request.sets),
         search=request.search,
-        space=_searched(without_recipes(entrants)) if trials else {},
+        space=_searched(ranked) if trials else {},
         trials=trials,
         seeds=seeds,
         more_seeds=request.more_seeds or (before.more_seeds if before else None),
         recipe_seeds=max(request.recipe_seeds, before.recipe_seeds if before else 1),
+        tuning_seeds={entrant.expid: entrant.base.seed for entrant in ranked} if trials else {},
     )
 
 
@@ -121,9 +126,10 @@ def check_change(before: Terms, now: Terms, test_was_read: bool, folder: Path) -
 
 
 def _changes(before: Terms, now: Terms, test_was_read: bool) -> Iterator[str]:
+    searched = before.trials and now.trials
     for what, key in (("on dataset", "dataset"), ("searched by", "search"), ("with --set", "sets")):
         old, new = getattr(before, key), getattr(now, key)
-        if old != new:
+        if old != new and (searched or key != "search"):
             yield f"{what} {_plain(old)}, and this is {_plain(new)}: {OTHER_NAME}"
     if before.dataset == now.dataset and before.data_fingerprint != now.data_fingerprint:
         yield (
@@ -132,8 +138,11 @@ def _changes(before: Terms, now: Terms, test_was_read: bool) -> Iterator[str]:
         )
     yield from _changed_configs("of", before.tuned, now.tuned, may_grow=False)
     yield from _changed_configs("with the recipes", before.recipes, now.recipes, may_grow=True)
-    if before.trials and now.trials and before.space != now.space and before.tuned == now.tuned:
+    if searched and before.space != now.space and before.tuned == now.tuned:
         yield f"that searched another space (comparison.yaml keeps it): {OTHER_NAME}"
+    for expid, seed in before.tuning_seeds.items() if searched else ():
+        if (new := now.tuning_seeds.get(expid, seed)) != seed:
+            yield f"whose trials of {expid} have the seed {seed}, and its config says {new}: {OTHER_NAME}"
     if test_was_read and now.trials != before.trials:
         yield (
             f"with {before.trials} trials, whose test split was read: settings chosen now would be chosen "

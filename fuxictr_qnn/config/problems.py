@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -50,6 +51,8 @@ def sentences(
     """
     expected: dict[tuple[str, str], list[str]] = {}
     items = error.errors(include_url=False)
+    if not key and all(not item["loc"] and item["type"] == "value_error" for item in items):
+        return [_together(item, origin_of) for item in items]  # each key is right by itself
     paths = [_path((key, *item["loc"]) if key else item["loc"]) for item in items]
     for item, path in zip(items, paths, strict=True):
         if any(len(other) > len(path) and other[: len(path)] == path for other in paths):
@@ -66,6 +69,13 @@ def sentences(
         f"{origin_of(key)}: {field}: {' or '.join(dict.fromkeys(words)).replace(' or expected ', ' or ')}"
         for (key, field), words in expected.items()
     ]
+
+
+def _together(item: Any, origin_of: Callable[[str], str]) -> str:
+    """A sentence about several keys of an object, with the places of those that it names."""
+    said = _expectation(item)
+    named = [word for word in re.findall(r"\w+", said) if word in item["input"]] or [""]
+    return f"{', '.join(dict.fromkeys(map(origin_of, named)))}: {said}"
 
 
 _TYPE_NAMES = frozenset({"str", "int", "float", "bool", "list", "dict", "none"})

@@ -193,11 +193,34 @@ class TestWrong:
         assert "embedding_dim must be the same for all: it is 4 in LR_clicks, 8 in DNN_clicks, 4 in" in said
         assert "--set batch_size=..." in said and "--set embedding_dim=..." in said
 
+    def test_what_chooses_weights_must_be_the_same(self, capsys):
+        by_logloss = {"monitor": "logloss", "monitor_mode": "min"}
+        same = {"monitor": {"AUC": 1, "logloss": 0}}
+        write_configs(Path("config"), {"LR": {"accumulate_steps": 2}, "DNN": by_logloss, "QNNalpha": same})
+        said = self.refused(capsys, "--expid", "LR_clicks", "DNN_clicks", "QNNalpha_clicks")
+        assert "accumulate_steps must be the same for all: it is 2 in LR_clicks, 1 in DNN_clicks" in said
+        assert (
+            "monitor must be the same for all: it is 1 AUC in LR_clicks, 1 logloss in DNN_clicks, 1 AUC in"
+            in said
+        )
+        assert "monitor_mode must be the same for all: it is max in LR_clicks, min in DNN_clicks" in said
+
+    def test_tpe_without_optuna(self, capsys, monkeypatch):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        assert "optuna" in self.refused(capsys, *MODELS, "--search", "tpe")
+
+    def test_values_that_do_not_go_together(self, capsys):
+        space = SPACE | {"shared": {"ema_decay": [None, 0.9], "average_last": [None, 3]}, "keys": {}}
+        Path("config/space.yaml").write_text(yaml.safe_dump(space | {"models": {}, "schedules": {}}))
+        said = self.refused(capsys, *MODELS, "--trials", 4)
+        assert "space.yaml, for LR_clicks: ema_decay and average_last are two ways to average" in said
+
     def test_keys_that_are_searched_or_the_protocols(self, capsys):
         models = ["--dataset", "clicks", "--models", "DNN", "QNNalpha"]
         said = self.refused(capsys, *models, "--set", "net_dropout=0.2", "reduce_lr_patience=2", "seed=7")
         assert "--set net_dropout: it is searched" in said and "--set reduce_lr_patience: it is" in said
         assert "--set seed: final seeds are 1 to K" in said
+        assert "--set lr: it is searched" in self.refused(capsys, *models, "--set", "lr=0.5")
 
     def test_unknown_keys_of_a_model_and_values_that_none_takes(self, capsys):
         space = SPACE | {

@@ -217,6 +217,81 @@ class TestGoingOn:
         with pytest.raises(RequestError, match="seed2'.*is of another run.*remove the folder"):
             bench.do()
 
+    def test_other_trials_of_the_same_config_after_its_seed_changed(self, bench):
+        bench.do()
+        file = bench.config / "model_config.yaml"
+        file.write_text(file.read_text().replace("seed: 2024", "seed: 3000"))
+        with pytest.raises(RequestError, match="trials of LR_clicks have the seed 2024.*says 3000: --name"):
+            bench.do()
+
+    def test_a_folder_of_an_earlier_version_names_no_seed_of_trials(self, bench):
+        bench.do()
+        terms = yaml.safe_load(bench.folder.terms.read_text())
+        assert terms.pop("tuning_seeds") == dict.fromkeys(EXPIDS, 2024)
+        bench.folder.terms.write_text(yaml.safe_dump(terms))
+        _, pool = bench.do()
+        assert pool.log == []
+
+    def test_more_trials_prepared_while_another_process_reads_test(self, bench):
+        with pytest.raises(Killed):
+            bench.do(MadePool(die_after=5))
+        late = bench.prepare(trials=4)
+        bench.do()
+        before = bench.files()
+        with pytest.raises(RequestError, match="2 trials, whose test split was read"):
+            with open_comparison(late, bench.folder, SweepData(bench.data), MadePool(), bench.watcher):
+                pass
+        assert bench.files() == before
+
+    def test_scores_that_a_kill_left_alone_were_read(self, bench):
+        class Dies(MadePool):
+            def _score(self, job, folder):
+                before = folder.metrics
+                super()._score(job, folder)
+                folder.complete(before)
+                raise Killed
+
+        with pytest.raises(Killed):
+            bench.do(Dies())
+        assert not bench.folder.scorings
+        with pytest.raises(RequestError, match="whose test split was read"):
+            bench.do(trials=4)
+        bench.do()
+        assert len(bench.folder.scorings) == 9
+
+    def test_nothing_is_scored_again_because_its_folder_is_gone(self, bench):
+        bench.do()
+        shutil.rmtree(next(bench.folder.runs.glob("DNN*/seed2")))
+        with pytest.raises(RequestError, match="seed2'.*was scored.*put its folder back, or --name"):
+            bench.do()
+        assert len(bench.folder.scorings) == 9
+
+    def test_weights_that_are_gone_before_they_scored(self, bench):
+        class Dies(MadePool):
+            def _score(self, job, folder):
+                raise Killed
+
+        with pytest.raises(Killed):
+            bench.do(Dies())
+        gone = next(bench.folder.runs.glob("DNN*/seed2/model.pt"))
+        gone.unlink()
+        with pytest.raises(RequestError, match="seed2': model.pt, the weights .* is missing: put it back"):
+            bench.do()
+        assert not bench.folder.scorings
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '"a"'])
+    @pytest.mark.parametrize("name", ["chosen.yaml", "test_log.jsonl", "failed.json"])
+    def test_damaged_files_are_named(self, bench, name, text):
+        bench.do(MadePool(lambda e, seed: "not finite" if (e.model, seed) == ("DNN", 2) else None))
+        (file,) = bench.folder.path.rglob(name)
+        file.write_text(text)
+        if name == "test_log.jsonl" and not text:  # its lines are made anew from the runs
+            bench.do()
+            assert len(bench.folder.scorings) == 8
+            return
+        with pytest.raises(RequestError, match="put it back|expected `name"):
+            bench.do()
+
 
 class TestFailures:
     def test_a_failed_seed_is_listed_and_never_replaced(self, bench):
@@ -279,8 +354,12 @@ class TestFailures:
         assert left_out == ["LR_clicks has no row, every seed failed: the loss is not finite"]
 
     def test_nothing_has_a_result(self, bench):
-        with pytest.raises(RequestError, match="no final run has a result"):
+        with pytest.raises(RunError, match="no final run has a result"):
             bench.do(MadePool(lambda experiment, seed: "no" if seed < 9 else None))
+
+    def test_no_trial_has_a_result(self, bench):
+        with pytest.raises(RunError, match="DNN_clicks has no row, all its trials failed: not finite"):
+            bench.do(MadePool(lambda experiment, seed: "not finite"))
 
 
 class TestKinds:
@@ -316,6 +395,32 @@ class TestKinds:
         assert {entry.settings["batch_size"] for entry in others} == {200}
         assert recipe.label not in section.comparison.differences and "unknown stands outside" in notes
         assert section.comparison.comparator.label == "DNN_clicks"
+
+    def test_a_recipe_that_is_what_trials_chose_is_one_run(self, bench):
+        comparison, pool = bench.do(recipes=("LR_clicks",), trials=4)
+        done = Counter(pool.log)
+        assert done[("train", "LR_clicks", 1)] == done[("test", "LR_clicks", 1)] == 1
+        assert sum(what == "latency" for what, *_ in done.elements()) == 3
+        assert len(bench.folder.scorings) == 9
+        assert "scored 9 times" in report_of(comparison)[2]
+
+    def test_a_recipe_of_what_is_compared_with_other_settings(self, bench):
+        bench.do(expids=tuple(EXPIDS), trials=None, recipes=("LR_clicks",), sets=("epochs=2",))
+        assert len(bench.folder.scorings) == 10
+        with pytest.raises(RequestError, match="--recipe LR_clicks: it is compared as it stands"):
+            bench.do(expids=tuple(EXPIDS), trials=None, recipes=("LR_clicks",))
+
+    def test_more_seeds_that_are_no_more(self, bench):
+        comparison, pool = bench.do(seeds=4, more_seeds=5)
+        assert "and to 5 for DNN_clicks and QNNalpha_clicks" in report_of(comparison)[2]
+        comparison, pool = bench.do(seeds=6)
+        assert "Final seeds: 1 to 6; none" in report_of(comparison)[2]
+
+    def test_tpe_says_how_many_different_trials_there_were(self, bench):
+        pytest.importorskip("optuna")
+        comparison, _ = bench.do(search="tpe", trials=6)
+        assert len(comparison.sweeps["LR_clicks"].all_rows) == 4
+        assert "LR_clicks: learning_rate=0.01, schedule=fuxictr; 4 trials, as" in report_of(comparison)[2]
 
     def test_a_recipe_of_several_seeds(self, bench):
         comparison, pool = bench.do(recipes=("LR_clicks",), models=("DNN", "QNNalpha"), recipe_seeds=2)

@@ -129,6 +129,29 @@ class TestWrongFiles:
         ):
             assert part in said
 
+    def test_keys_behind_axes(self, tmp_path):
+        said = "\n".join(
+            self.refused(
+                tmp_path,
+                models={
+                    "DNN": {"own": {"net_dropout": [0.5, 0.6]}},
+                    "QNNalpha": {"keys": {"learning_rate": ["learning_rate", "batch_size"]}},
+                    "FM": {"own": {"reduce_lr_patience": [1, 2], "accumulate_steps": [1, 2]}},
+                },
+            )
+        )
+        for part in (
+            "models.DNN: dropout and net_dropout both set net_dropout",
+            "models.QNNalpha: keys: learning_rate: batch_size is the same for all models",
+            "models.FM: schedule and reduce_lr_patience both set reduce_lr_patience",
+            "accumulate_steps is the same for all models",
+        ):
+            assert part in said
+
+    def test_a_schedule_that_is_no_name(self, tmp_path):
+        (problem,) = self.refused(tmp_path, shared={"schedule": [["fuxictr"]]}, keys={}, models={})
+        assert "['fuxictr'] is not under `schedules`" in problem
+
     def test_no_axis_at_all(self, tmp_path):
         (tmp_path / "space.yaml").write_text("")
         with pytest.raises(RequestError, match="holds no axis"):

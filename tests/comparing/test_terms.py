@@ -67,6 +67,11 @@ def test_what_makes_another_comparison(changes, said, was_read):
     assert "--name NAME begins another" in found[0]
 
 
+def test_how_nothing_was_searched_does_not_matter():
+    untuned = TERMS.model_copy(update={"trials": 0})
+    check_change(untuned, TERMS.model_copy(update={"search": "tpe"}), False, Path("folder"))
+
+
 def test_fewer_trials_are_refused():
     assert "--trials 2 is less" in problems(trials=2)[0]
 

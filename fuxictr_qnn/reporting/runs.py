@@ -27,6 +27,8 @@ class Record(BaseModel):
     parameters_without_embeddings: int
     epochs: int
     best_epoch: int
+    steps: int | None = None  # runs of early versions do not say
+    steps_per_epoch: int | None = None
     seconds: dict[str, float]
     rows_per_second: float | None
     peak_memory_mb: float
@@ -91,7 +93,11 @@ class Run:
 
     @property
     def seconds_per_epoch(self) -> float | None:
-        return self.record.seconds["train"] / self.record.epochs if self.record.epochs else None
+        """Training time of a whole epoch, also where training ended inside one."""
+        record = self.record
+        known = record.steps is not None and record.steps_per_epoch
+        epochs = record.steps / record.steps_per_epoch if known else record.epochs
+        return record.seconds["train"] / epochs if epochs else None
 
     @property
     def seconds_to_best(self) -> float | None:

@@ -33,7 +33,7 @@ def carry_out(run: Prepared, force: bool, hooks: Hooks, keep_checkpoint: bool) -
     with folder.logged():
         if run.carried and not folder.has_checkpoint:
             say(run.carried)
-        position, rows = _train(run, hooks)
+        position, steps_per_epoch = _train(run, hooks)
         metrics = _measure(run, position)
         record = run_record(
             run.experiment,
@@ -41,7 +41,8 @@ def carry_out(run: Prepared, force: bool, hooks: Hooks, keep_checkpoint: bool) -
             run.model,
             run.built,
             position,
-            rows,
+            steps_per_epoch,
+            run.loaders["train"].num_samples,
             metrics,
             run.buffer_bytes,
             run.workers.size,
@@ -76,8 +77,8 @@ def score_test(run: Prepared) -> dict[str, Any]:
     return record
 
 
-def _train(run: Prepared, then: Hooks) -> tuple[Position, float]:
-    """Train to the end, from the last checkpoint if there is one; returns the rows trained on, too.
+def _train(run: Prepared, then: Hooks) -> tuple[Position, int]:
+    """Train to the end, from the last checkpoint if there is one; returns the steps of an epoch, too.
 
     Args:
         then: called after what the run itself does.
@@ -97,7 +98,7 @@ def _train(run: Prepared, then: Hooks) -> tuple[Position, float]:
     folder.keep_history(fit.position.evaluations)
     with progress:
         position = fit.run()
-    return position, train.num_samples * position.step / fit.steps_per_epoch
+    return position, fit.steps_per_epoch
 
 
 def _measure(run: Prepared, position: Position) -> dict[str, dict[str, float]]:

@@ -25,7 +25,8 @@ def run_record(
     model: BaseModel,
     built: BuiltDataset,
     position: Position,
-    rows: float,
+    steps_per_epoch: int,
+    rows_per_epoch: int,
     metrics: dict[str, dict[str, float]],
     buffer_bytes: int | None,
     workers: int,
@@ -33,7 +34,7 @@ def run_record(
     """Everything that metrics.json holds.
 
     Args:
-        rows: trained on, counted once an epoch.
+        position: where training ended.
         metrics: by split.
         buffer_bytes: of rows shuffled together where the data was streamed; None: it was in memory.
         workers: how many trained it; memory and device are those of the first.
@@ -44,6 +45,7 @@ def run_record(
         "evaluate": round(position.evaluate_seconds, 3),
     }
     epochs = position.epoch + 1 if position.batch else position.epoch
+    rows = rows_per_epoch * position.step / steps_per_epoch
     return {
         "expid": experiment.expid,
         "model": experiment.model,
@@ -55,6 +57,8 @@ def run_record(
         "parameters_without_embeddings": count_parameters(model, embeddings=False),
         "epochs": epochs,
         "best_epoch": position.best_epoch,
+        "steps": position.step,  # `epochs` counts one that was only begun, too
+        "steps_per_epoch": steps_per_epoch,
         "seconds": seconds,
         "rows_per_second": round(rows / position.train_seconds) if position.train_seconds else None,
         "peak_memory_mb": round(peak_memory_mb(model.device), 1),

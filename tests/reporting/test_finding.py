@@ -53,6 +53,12 @@ def test_what_a_run_folder_says(folder):
     assert len(scores.labels) == len(scores.predictions) == 400 and scores.groups is None
 
 
+def test_what_an_epoch_took_counts_the_steps_that_were_done(tmp_path):
+    make_run(tmp_path, "LR_shop", 1, metrics={"steps": 25, "steps_per_epoch": 10})
+    make_run(tmp_path, "LR_shop", 2)  # of an early version: by its epochs
+    assert [run.seconds_per_epoch for run in find_runs([tmp_path]).runs] == [8 / 2.5, 8 / 4]
+
+
 @pytest.mark.parametrize("depth", range(4))
 def test_a_run_a_config_a_root_or_a_folder_of_roots_can_be_named(folder, depth):
     named = [folder, *folder.parents][depth]

@@ -145,6 +145,17 @@ def test_metrics_json(finished):
     assert metrics["parameters"] == metrics["parameters_without_embeddings"] + tables
 
 
+def test_metrics_json_tells_the_steps_of_a_run_that_ends_inside_an_epoch(finished, clicks, tmp_path):
+    """What an epoch took cannot be told from `epochs`, which counts the one that was begun."""
+    stands_still = tiny(eval_steps=4, learning_rate=1e-30, early_stop_patience=2, reduce_lr_on_plateau=False)
+    stands_still = stands_still.model_copy(
+        update={"model_params": stands_still.model_params | {"batch_norm": False}}
+    )
+    metrics = run(stands_still, clicks, tmp_path).metrics
+    assert (metrics["epochs"], metrics["steps"], metrics["steps_per_epoch"]) == (1, 12, 15)
+    assert (finished.metrics["steps"], finished.metrics["steps_per_epoch"]) == (45, 15)
+
+
 def test_metrics_follow_from_the_kept_scores(finished, clicks):
     scores = pl.read_parquet(finished.folder / "test_scores.parquet")
     labels = pl.read_csv(clicks / "tiny" / "test.csv")["click"]

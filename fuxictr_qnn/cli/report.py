@@ -92,7 +92,12 @@ def main(args: argparse.Namespace) -> int:
         console.print(text, soft_wrap=True)
 
     sections = sections_of(
-        found.runs, comparator=args.comparator, recipes=args.recipe, places=places, log=log
+        found.runs,
+        comparator=args.comparator,
+        recipes=args.recipe,
+        failed=found.failed,
+        places=places,
+        log=log,
     )
     slices = slices_of_sections(sections, args.slices, places, log) if args.slices else []
     files = write_report(

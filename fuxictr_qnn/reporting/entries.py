@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fuxictr_qnn.errors import RequestError, unknown
-from fuxictr_qnn.reporting.runs import Record, Run
+from fuxictr_qnn.reporting.runs import FailedRun, Record, Run
 from fuxictr_qnn.reporting.statistics import Spread
 
 OURS = ("QNN", "QIN")  # models of these families are what is proposed; every other one is a baseline
@@ -67,18 +67,18 @@ class Entry:
 def entries_by_data(
     runs: Iterable[Run],
     recipes: Collection[str] = (),
-    failed: Mapping[tuple[str, int], str] | None = None,
+    failed: Collection[FailedRun] = (),
 ) -> dict[tuple[str, str], list[Entry]]:
     """The rows of each table: (dataset, fingerprint of the data) -> entries, in the order of the runs.
 
     Args:
         recipes: expids at published settings.
-        failed: (expid, seed) -> why there is no result.
+        failed: runs without a result; each is listed in the row of its config, where there is one.
 
     Raises:
         RequestError: a recipe that no run has.
     """
-    runs, failed = list(runs), failed or {}
+    runs = list(runs)
     known = {run.record.expid for run in runs}
     if problems := [unknown("expid", name, sorted(known)) for name in recipes if name not in known]:
         raise RequestError(problems)
@@ -90,14 +90,17 @@ def entries_by_data(
         labels = labels_of([group[0] for group in groups.values()])
         tables[data] = [
             Entry(
-                label,
-                tuple(sorted(group, key=lambda run: run.seed)),
-                expid in recipes,
-                {seed: why for (name, seed), why in failed.items() if name == expid},
+                label, tuple(sorted(group, key=lambda run: run.seed)), expid in recipes, _lost(group, failed)
             )
             for label, ((expid, _), group) in zip(labels, groups.items(), strict=True)
         ]
     return tables
+
+
+def _lost(runs: Sequence[Run], failed: Iterable[FailedRun]) -> dict[int, str]:
+    """Seed -> why this config has no result of it."""
+    done = {run.seed for run in runs}  # in another folder, perhaps
+    return {one.seed: one.reason for one in failed if one.is_of(runs[0].record) and one.seed not in done}
 
 
 def labels_of(runs: Sequence[Run]) -> list[str]:

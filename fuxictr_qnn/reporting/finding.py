@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.reporting.runs import Record, Run
+from fuxictr_qnn.reporting.runs import FailedRun, Record, Run
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.metrics import auc, logloss
 
@@ -27,17 +27,24 @@ ENDED = {"pruned": "was stopped early", "failed": "failed"}  # state in trial.js
 
 @dataclass(frozen=True)
 class FoundRuns:
-    """Complete runs by expid, config and seed, and a sentence about each folder that was left out."""
+    """Complete runs by expid, config and seed, and what is to be said of the other folders.
 
-    runs: list[Run]
-    left_out: list[str]
+    Attributes:
+        left_out: a sentence about each folder that was left out, and one about all trials.
+        failed: those among them that will never have a result.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    failed: list[FailedRun] = field(default_factory=list)
 
 
 def find_runs(places: Sequence[Path]) -> FoundRuns:
     """All runs in and below the folders given.
 
     A folder that is named twice counts once. Of two runs of the same config on the same data with the same
-    seed the first counts.
+    seed the first counts. Trials of a sweep are left out where there are complete runs beside them: they
+    chose the settings, and the seed they were tuned with is no seed of the result.
 
     Raises:
         RequestError: a folder does not exist, or there is no complete run at all.
@@ -47,12 +54,36 @@ def find_runs(places: Sequence[Path]) -> FoundRuns:
     if problems:
         raise RequestError(problems)
     folders = dict.fromkeys(folder.resolve() for place in places for folder in _run_folders(place))
-    found = FoundRuns([], [])
+    finals = [folder for folder in folders if not (folder / "trial.json").exists()]
+    found, trials = _read_all(finals), len(folders) - len(finals)
+    if not found.runs:
+        found = _read_all(folders)
+    elif trials:
+        found.left_out.append(_about_trials(trials))
+    if not found.runs:
+        where = ", ".join(f"'{place}'" for place in places)
+        raise RequestError([f"no complete run in {where}; `fuxictr run` makes one", *found.left_out])
+    found.runs.sort(key=lambda run: (run.record.expid, run.record.config_digest, *run.data, run.seed))
+    return found
+
+
+def _about_trials(count: int) -> str:
+    return (
+        f"{count} trial{'s' * (count > 1)} of sweeps, there to choose settings and no part of the results; "
+        "`fuxictr report` on folders of trials alone shows them"
+    )
+
+
+def _read_all(folders: Iterable[Path]) -> FoundRuns:
+    """What is in these run folders, in their order."""
+    found = FoundRuns()
     taken: dict[tuple, Path] = {}
     for folder in folders:
         run = read_run(folder)
         if isinstance(run, str):
             found.left_out.append(run)
+            if (failure := _read_failure(folder)) is not None:
+                found.failed.append(failure)
             continue
         key = run.record.expid, run.record.config_digest, run.record.data_fingerprint, run.seed
         if key in taken:
@@ -60,10 +91,6 @@ def find_runs(places: Sequence[Path]) -> FoundRuns:
         else:
             taken[key] = folder
             found.runs.append(run)
-    if not found.runs:
-        where = ", ".join(f"'{place}'" for place in places)
-        raise RequestError([f"no complete run in {where}; `fuxictr run` makes one", *found.left_out])
-    found.runs.sort(key=lambda run: (run.record.expid, run.record.config_digest, *run.data, run.seed))
     return found
 
 
@@ -76,7 +103,7 @@ def _run_folders(place: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         below.sort()
-        named = SEED_FOLDER.fullmatch(Path(folder).name) and "config.yaml" in files
+        named = SEED_FOLDER.fullmatch(Path(folder).name) and {"config.yaml", "failed.json"} & set(files)
         if "metrics.json" in files or named:
             below.clear()
             yield Path(folder)
@@ -104,7 +131,9 @@ def read_run(folder: Path) -> Run | str:
 
 
 def _why_unfinished(folder: Path) -> str:
-    """A trial of a sweep may have ended for good."""
+    """A final run or a trial of a sweep may have ended for good."""
+    if (failure := _read_failure(folder)) is not None:
+        return f"has no result, the run failed: {failure.reason}"
     try:
         said = json.loads((folder / "trial.json").read_text())
         if said["state"] in ENDED:
@@ -112,6 +141,22 @@ def _why_unfinished(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return "is incomplete (no metrics.json): --resume on the command that began it ends it"
+
+
+def _read_failure(folder: Path) -> FailedRun | None:
+    """The final run in a folder without metrics.json, where it failed for good."""
+    try:
+        reason = str(json.loads((folder / "failed.json").read_text())["reason"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if (folder / "metrics.json").exists():  # left out for another reason
+        return None
+    expid, _, digest = folder.parent.name.rpartition("-")
+    try:
+        fingerprint = _read_config(folder / "config.yaml").get("data_fingerprint")
+    except _Unreadable:
+        fingerprint = None
+    return FailedRun(expid, digest, fingerprint, int(SEED_FOLDER.fullmatch(folder.name)[1]), reason)
 
 
 class _Unreadable(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from fuxictr_qnn.reporting.page import page
 from fuxictr_qnn.reporting.plots import Picture, has_matplotlib, pictures
 from fuxictr_qnn.reporting.reproduced import published_fingerprints
 from fuxictr_qnn.reporting.results import results_table
-from fuxictr_qnn.reporting.runs import Run
+from fuxictr_qnn.reporting.runs import FailedRun, Run
 from fuxictr_qnn.reporting.slice_plot import draw_slices
 from fuxictr_qnn.reporting.slices import Sliced, slice_entries
 from fuxictr_qnn.reporting.table import FORMATS, Table, csv_of
@@ -43,7 +43,7 @@ def sections_of(
     *,
     comparator: str | None = None,
     recipes: Collection[str] = (),
-    failed: Mapping[tuple[str, int], str] | None = None,
+    failed: Collection[FailedRun] = (),
     places: Places | None = None,
     log: Log = lambda message: None,
 ) -> list[Section]:
@@ -52,7 +52,7 @@ def sections_of(
     Args:
         comparator: label or expid of the row to compare with, where it is among the rows.
         recipes: expids at published settings, outside ranking and tests.
-        failed: (expid, seed) -> why there is no result.
+        failed: runs without a result, which the rows of their configs list.
         places: where raw files may lie whose md5 tell whether a run had the published data.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A complete run, as its folder tells it."""
+"""A run, as its folder tells it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,26 @@ class Scores:
     labels: np.ndarray
     predictions: np.ndarray
     groups: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A run that ended without a result, for good.
+
+    Attributes:
+        data_fingerprint: None where it failed before its data was written down.
+    """
+
+    expid: str
+    config_digest: str
+    data_fingerprint: str | None
+    seed: int
+    reason: str
+
+    def is_of(self, record: Record) -> bool:
+        """Whether only the seed tells it from the run of this record."""
+        data = self.data_fingerprint in (None, record.data_fingerprint)
+        return data and (self.expid, self.config_digest) == (record.expid, record.config_digest)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,21 @@ def test_everything_that_is_written(runs, capsys):
     assert "is incomplete" in page and "QNNalpha_shop" in page
 
 
+def test_a_failed_seed_stands_in_its_row_and_trials_are_counted(runs, no_pictures, capsys):
+    failed = next(runs.glob("DNN_shop-*")) / "seed4"
+    failed.mkdir()
+    (failed / "failed.json").write_text('{"reason": "the loss is not finite"}')
+    trial = make_run(runs / "tune", "DNN_shop", 2024, 0.6)
+    (trial / "trial.json").write_text('{"values": {}}')
+    assert main(["report", "runs", "--to", "out", "--format", "md"]) == 0
+    output = capsys.readouterr().out
+    assert "DNN_shop, seed 4 has no result: the loss is not finite" in output
+    assert f"left out: '{failed}' has no result, the run failed: the loss is not finite" in output
+    assert "left out: 1 trial of sweeps, there to choose settings" in output
+    table = (runs.parent / "out" / "table.md").read_text()
+    assert "1-3, 4 failed" in table and "2024" not in table
+
+
 def test_formats_comparator_and_recipes(runs, no_pictures, capsys):
     assert (
         main(["report", "runs", "--to", "out", "--format", "md", "latex", "--comparator", "QNNalpha_shop"])

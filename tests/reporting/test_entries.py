@@ -8,6 +8,7 @@ import yaml
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.reporting.runs import FailedRun
 from tests.reporting.made_runs import make_run
 
 
@@ -75,15 +76,27 @@ def test_configs_that_differ_in_nothing_shown_go_by_their_hash(tmp_path):
 
 
 def test_recipes_and_failed_seeds(tmp_path):
-    make_run(tmp_path, "A_shop", 1)
+    digest = make_run(tmp_path, "A_shop", 1).parent.name.removeprefix("A_shop-")
     make_run(tmp_path, "B_shop", 1)
     why = "the loss is not finite at step 7"
-    ((_, entries),) = tables(tmp_path, recipes=["B_shop"], failed={("A_shop", 2): why}).items()
+    failed = [FailedRun("A_shop", digest, data, seed, why) for seed, data in ((2, "f" * 16), (3, None))]
+    ((_, entries),) = tables(tmp_path, recipes=["B_shop"], failed=failed).items()
     first, second = entries
-    assert (first.recipe, dict(first.failed)) == (False, {2: why})
+    assert (first.recipe, dict(first.failed)) == (False, {2: why, 3: why})
     assert (second.recipe, dict(second.failed)) == (True, {})
     with pytest.raises(RequestError, match="unknown expid 'A_shp'.*Did you mean 'A_shop'"):
         tables(tmp_path, recipes=["A_shp"])
+
+
+def test_a_failed_run_is_in_the_row_of_its_own_config_and_data_only(tmp_path):
+    digest = make_run(tmp_path, "A_shop", 1).parent.name.removeprefix("A_shop-")
+    failed = [
+        FailedRun("A_shop", "of others", "f" * 16, 2, "no"),
+        FailedRun("A_shop", digest, "0" * 16, 3, "no"),
+        FailedRun("A_shop", digest, "f" * 16, 1, "it was done elsewhere"),
+    ]
+    ((_, (entry,)),) = tables(tmp_path, failed=failed).items()
+    assert entry.failed == {}
 
 
 def test_what_a_row_knows(tmp_path):

@@ -12,6 +12,7 @@ import yaml
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.reporting.runs import FailedRun
 from tests.reporting.made_runs import make_run
 
 
@@ -87,15 +88,45 @@ class TestLeftOut:
     @pytest.mark.parametrize("state, said", [("pruned", "was stopped early"), ("failed", "failed")])
     def test_a_trial_that_ended_for_good(self, folder, state, said):
         (folder / "metrics.json").unlink()
+        (folder.with_name("seed2") / "trial.json").write_text('{"values": {}}')
         (folder / "trial.json").write_text(
             json.dumps({"values": {}, "state": state, "reason": "its AUC fell"})
         )
         sentence = only_complaint(folder)
         assert f"the trial {said}: its AUC fell" in sentence and "--resume" not in sentence
 
+    def test_a_final_run_that_failed_for_good(self, folder):
+        (folder / "metrics.json").unlink()
+        (folder / "failed.json").write_text('{"reason": "the loss is not finite"}')
+        sentence = only_complaint(folder)
+        assert "the run failed: the loss is not finite" in sentence and "--resume" not in sentence
+        expid, _, digest = folder.parent.name.partition("-")
+        failed = FailedRun(expid, digest, "f" * 16, 1, "the loss is not finite")
+        assert find_runs([folder.parents[1]]).failed == [failed]
+
+    def test_a_final_run_that_failed_before_it_wrote_its_config(self, folder):
+        for file in folder.iterdir():
+            file.unlink()
+        (folder / "failed.json").write_text('{"reason": "no memory"}')
+        assert "the run failed: no memory" in only_complaint(folder)
+        (failed,) = find_runs([folder.parents[1]]).failed
+        assert failed.data_fingerprint is None and failed.reason == "no memory"
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}"])
+    def test_a_damaged_record_of_a_failure(self, folder, content):
+        (folder / "metrics.json").unlink()
+        (folder / "failed.json").write_text(content)
+        assert "is incomplete (no metrics.json)" in only_complaint(folder)
+
+    def test_a_run_that_was_done_after_it_failed_is_whole(self, folder):
+        (folder / "failed.json").write_text('{"reason": "no memory"}')
+        found = find_runs([folder.parents[1]])
+        assert len(found.runs) == 2 and not found.failed
+
     def test_a_trial_that_was_begun(self, folder):
         (folder / "metrics.json").unlink()
-        (folder / "trial.json").write_text('{"values": {}}')
+        for trial in (folder, folder.with_name("seed2")):
+            (trial / "trial.json").write_text('{"values": {}}')
         assert "is incomplete (no metrics.json)" in only_complaint(folder)
 
     @pytest.mark.parametrize("name", ["config.yaml", "history.jsonl"])
@@ -205,6 +236,39 @@ def test_a_link_that_leads_back_is_not_followed_for_ever(folder):
     for name in ("round", "again"):
         (folder.parents[1] / name).symlink_to(folder.parents[1], target_is_directory=True)
     assert len(find_runs([folder.parents[1]]).runs) == 2
+
+
+class TestTrials:
+    """Runs of a sweep: their config can be that of the final runs, the seed is another."""
+
+    @pytest.fixture
+    def comparison(self, folder, tmp_path):
+        """Two final runs, a trial with their settings, one with others, and one that failed."""
+        trials = tmp_path / "a_tune"  # before `runs` in the order of names
+        make_run(trials, "LR_shop", 2024)
+        make_run(trials, "LR_shop", 2024, params={"num_layers": 2})
+        (make_run(trials, "LR_shop", 2024, params={"num_layers": 3}) / "metrics.json").unlink()
+        for trial in trials.glob("*/seed2024"):
+            (trial / "trial.json").write_text('{"values": {}, "state": "failed", "reason": "no memory"}')
+        return tmp_path
+
+    def test_beside_final_runs_they_are_counted_and_left_out(self, comparison):
+        found = find_runs([comparison])
+        assert [run.seed for run in found.runs] == [1, 2]
+        (sentence,) = found.left_out
+        assert sentence.startswith("3 trials of sweeps, there to choose settings and no part of the results")
+
+    def test_by_themselves_they_are_reported(self, comparison):
+        found = find_runs([comparison / "a_tune"])
+        assert [run.seed for run in found.runs] == [2024, 2024]
+        assert len(found.left_out) == 1 and "the trial failed: no memory" in found.left_out[0]
+
+    def test_a_run_that_a_trial_repeats_counts(self, folder, tmp_path):
+        shutil.copytree(tmp_path / "runs", tmp_path / "a_tune")
+        for trial in tmp_path.glob("a_tune/*/*"):
+            (trial / "trial.json").write_text('{"values": {}}')
+        found = find_runs([tmp_path])
+        assert {run.folder for run in found.runs} == set(folder.parent.iterdir())
 
 
 def test_requests_that_find_nothing(tmp_path):

@@ -11,6 +11,7 @@ from fuxictr_qnn.reporting.comparison import compare_entries
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.results import results_table
+from fuxictr_qnn.reporting.runs import FailedRun
 from fuxictr_qnn.reporting.table import FORMATS, Cell, Table, TableRow, to_csv, to_html, to_markdown
 from tests.reporting.made_runs import make_entries, make_run
 
@@ -21,8 +22,8 @@ def table(tmp_path_factory) -> Table:
     make_entries(root, {"QNNalpha_shop": 0.9, "DCNv2_shop": 0.6, "DNN_shop": 0.5999})
     for seed in (1, 2, 3):
         make_run(root, "FM_shop", seed, 2.0, model="FM", metrics={"latency_ms_per_100_rows": 1.25})
-    make_run(root, "LR_shop", 1, 0.1, model="LR")
-    failed = {("LR_shop", 2): "the loss is not finite at step 7"}
+    digest = make_run(root, "LR_shop", 1, 0.1, model="LR").parent.name.removeprefix("LR_shop-")
+    failed = [FailedRun("LR_shop", digest, None, 2, "the loss is not finite at step 7")]
     ((_, entries),) = entries_by_data(find_runs([root]).runs, recipes=["FM_shop"], failed=failed).items()
     return results_table("shop", compare_entries(entries, repeats=100))
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.reporting.bootstrap import REPEATS, RankedScores, interval, resample
-from fuxictr_qnn.reporting.entries import Entry
-from fuxictr_qnn.reporting.runs import Scores
+from fuxictr_qnn.reporting.entries import RECIPE, Entry
+from fuxictr_qnn.reporting.runs import Run
 from fuxictr_qnn.reporting.statistics import (
     LEAST_SEEDS,
     Welch,
@@ -54,10 +54,12 @@ class Comparison:
     Attributes:
         entries: best mean test AUC first; published recipes and what has no test AUC after all others.
         comparator: None where no entry was trained on enough seeds.
+        untested: why nothing is tested, as the end of a sentence; None where something is.
         differences: label -> difference to the comparator, for every other tested entry.
         best: labels of the entry with the best mean test AUC and of all that tie with it; none where that is
             undecided.
-        detectable: the smallest difference that a test of this size shows; None where nothing is tested.
+        detectable: number of seeds -> the smallest difference that a test of two models with so many seeds
+            each shows, for each number that a tested entry shares with the comparator.
         clusters: what the bootstrap drew: "rows" or "users"; None where it was not made.
         notes: sentences about what could not be compared.
     """
@@ -66,7 +68,8 @@ class Comparison:
     comparator: Entry | None = None
     differences: dict[str, Difference] = field(default_factory=dict)
     best: frozenset[str] = frozenset()
-    detectable: float | None = None
+    untested: str | None = None
+    detectable: dict[int, float] = field(default_factory=dict)
     clusters: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -94,8 +97,8 @@ def compare_entries(
         raise RequestError(problems)
     chosen = _find(ranked, comparator) if comparator else choose_comparator(tested)
     notes = list(_untested([entry for entry in ranked if entry not in tested and not entry.recipe]))
-    if chosen is None or chosen not in tested or len(tested) < 2:
-        return Comparison(ranked, chosen, notes=notes)
+    if why := _why_untested(chosen, tested):
+        return Comparison(ranked, chosen, untested=why, notes=notes)
     found = _resampled(tested, repeats)
     aucs, clusters = (None, None) if isinstance(found, str) else (found.aucs, found.clusters)
     others = [entry for entry in tested if entry is not chosen]
@@ -103,14 +106,15 @@ def compare_entries(
     ties = _differences([(tested[0], entry) for entry in tested[1:]], aucs)
     behind = {entry.label for entry, gap in zip(tested[1:], ties, strict=True) if gap.verdict == "better"}
     sd = pooled_sd([entry.values("test", "AUC") for entry in tested])
+    shared = sorted({min(_seeds_tested(entry), _seeds_tested(chosen)) for entry in others})
     return Comparison(
         ranked,
         chosen,
         dict(zip((entry.label for entry in others), against, strict=True)),
         frozenset(entry.label for entry in tested if aucs) - behind,
-        detectable_difference(sd, min(map(_seeds_tested, tested)), tests=len(others)),
-        clusters,
-        [*notes, found] if isinstance(found, str) else notes,
+        detectable={seeds: detectable_difference(sd, seeds, tests=len(others)) for seeds in shared},
+        clusters=clusters,
+        notes=[*notes, found] if isinstance(found, str) else notes,
     )
 
 
@@ -146,6 +150,28 @@ def _untested(entries: Sequence[Entry]) -> Iterator[str]:
         yield f"Outside the tests, which need {LEAST_SEEDS} seeds: {who}"
 
 
+def _why_untested(chosen: Entry | None, tested: Sequence[Entry]) -> str | None:
+    """Why nothing can be tested against this comparator; None where something can."""
+    if len(tested) < 2:
+        return f"they take two models with at least {LEAST_SEEDS} seeds each"
+    if chosen is None:
+        return "no model has a validation AUC, which chooses the comparator"
+    if chosen in tested:
+        return None
+    if chosen.recipe:
+        return f"the comparator {chosen.label} is a {RECIPE}, and stands outside the tests"
+    count = _seeds_tested(chosen)
+    why = (
+        f"the comparator {chosen.label} has only {count} seed{'s' * (count != 1)} with a test AUC, and tests "
+        f"need {LEAST_SEEDS}"
+    )
+    tried = sorted({*chosen.seeds, *chosen.failed})
+    if tried == list(range(1, len(tried) + 1)):  # as `compare` numbers them
+        wanted = len(tried) + LEAST_SEEDS - count
+        why += f"; --seeds {wanted} gives every model the seeds 1 to {wanted}"
+    return why
+
+
 def _find(entries: Sequence[Entry], name: str) -> Entry:
     """The entry of a label, or the only one of an expid."""
     found = [entry for entry in entries if entry.label == name]
@@ -169,30 +195,38 @@ class _Resampled:
 
 def _resampled(entries: Sequence[Entry], repeats: int) -> _Resampled | str:
     """The bootstrap over the rows, or why there is none."""
-    models, shared = [], None
-    for entry in entries:
-        for run in entry.runs:
-            if "AUC" not in run.record.test:
-                continue
-            scores = run.scores()
-            if scores is None:
-                return f"{UNDECIDED}: '{run.folder}' has no test_scores.parquet"
-            shared = shared or _clusters(scores)
-            if not np.array_equal(scores.labels, shared[0]):
-                return f"{UNDECIDED}: the test labels of '{run.folder}' are others"
-            models.append(RankedScores(scores.labels, scores.predictions, shared[1]))
+    runs = [run for entry in entries for run in entry.runs if "AUC" in run.record.test]
+    shared = _shared(runs)
+    if isinstance(shared, str):
+        return f"{UNDECIDED}: {shared}"
     labels, clusters = shared
+    models = [RankedScores(labels, run.scores().predictions, clusters) for run in runs]
     count = len(labels) if clusters is None else int(clusters.max()) + 1
     values = iter(resample(models, count, repeats))
     aucs = {e.label: np.mean([next(values) for _ in range(_seeds_tested(e))], axis=0) for e in entries}
     return _Resampled(aucs, "rows" if clusters is None else "users")
 
 
-def _clusters(scores: Scores) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels, and the number of each row's user where the data names users."""
-    if scores.groups is None:
-        return scores.labels, None
-    return scores.labels, np.unique(scores.groups, return_inverse=True)[1]
+def _shared(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray | None] | str:
+    """The test labels of all runs and the number of each row's user, or why they share none.
+
+    A run whose config names no users has the same rows, and those of the other runs are its users, too.
+    """
+    labels = users = None
+    for run in runs:
+        scores = run.scores()
+        if scores is None:
+            return f"'{run.folder}' has no test_scores.parquet"
+        labels = scores.labels if labels is None else labels
+        if not np.array_equal(scores.labels, labels):
+            return f"the test labels of '{run.folder}' are others"
+        if scores.groups is None:
+            continue
+        found = np.unique(scores.groups, return_inverse=True)[1]
+        users = found if users is None else users
+        if not np.array_equal(found, users):
+            return f"the users of the test rows of '{run.folder}' are others"
+    return labels, users
 
 
 def _differences(

@@ -10,7 +10,7 @@ from fuxictr_qnn.reporting.comparison import Comparison
 from fuxictr_qnn.reporting.entries import RECIPE, Entry
 from fuxictr_qnn.reporting.published import Figure, load_published
 from fuxictr_qnn.reporting.reproduced import figure_beside, verdict
-from fuxictr_qnn.reporting.statistics import LEAST_GAIN, LEAST_SEEDS, POWER, Spread
+from fuxictr_qnn.reporting.statistics import LEAST_GAIN, POWER, Spread
 from fuxictr_qnn.reporting.table import MISSING, Cell, Table, TableRow
 from fuxictr_qnn.training.calibration import expected_calibration_error, predicted_over_observed
 
@@ -240,7 +240,7 @@ def _reproduced(line: Line) -> Cell:
 def _notes(comparison: Comparison, lines: Sequence[Line]) -> Iterator[str]:
     """What a reader must know to read the table."""
     yield from _about_tests(comparison)
-    yield from (f"{note}." for note in comparison.notes if comparison.differences)
+    yield from (f"{note}." for note in comparison.notes)
     for line in lines:
         for seed, why in sorted(line.entry.failed.items()):
             yield f"{line.entry.label}, seed {seed} has no result: {why}"
@@ -254,10 +254,11 @@ def _notes(comparison: Comparison, lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _about_tests(comparison: Comparison) -> Iterator[str]:
-    if not comparison.differences:
-        yield f"No test and no ranking: they take two models with at least {LEAST_SEEDS} seeds each."
+    if comparison.untested:
+        yield f"No test and no ranking: {comparison.untested}."
         return
     over, count = comparison.clusters or "rows", len(comparison.differences)
+    fewest, *more = comparison.detectable
     yield (
         f"The comparator is {comparison.comparator.label}. p: Welch's t-test over the seeds, corrected by "
         f"Holm for {count} test{'s' * (count > 1)}. Over {over}: bootstrap of the test {over}, at these "
@@ -268,8 +269,10 @@ def _about_tests(comparison: Comparison) -> Iterator[str]:
         "all else is a tie. Bold: the best mean test AUC, and every row that it is not better than."
     )
     yield (
-        f"The smallest difference in AUC that these seeds show with a chance of {100 * POWER:.0f} %, at "
-        f"their common standard deviation: {comparison.detectable:.5f}."
+        f"The smallest difference in AUC that two models of {fewest} seeds each show with a chance of "
+        f"{100 * POWER:.0f} %, at the common standard deviation: {comparison.detectable[fewest]:.5f}"
+        + "".join(f"; of {seeds} seeds each: {comparison.detectable[seeds]:.5f}" for seeds in more)
+        + "."
     )
 
 

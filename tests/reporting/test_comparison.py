@@ -12,6 +12,8 @@ from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.comparison import choose_comparator, compare_entries
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.reporting.runs import FailedRun
+from fuxictr_qnn.reporting.statistics import detectable_difference, pooled_sd
 from tests.reporting.made_runs import make_entries, make_run
 
 SKILLS = {"QNNalpha_shop": 0.9, "DCNv2_shop": 0.6, "DNN_shop": 0.5999, "LR_shop": 0.2}
@@ -64,7 +66,21 @@ def test_models_that_differ_by_luck_tie_and_are_all_best(tmp_path):
     found = compare_entries(make_entries(tmp_path, {"QNNalpha_shop": 0.6, "DNN_shop": 0.6001}), repeats=100)
     assert {gap.verdict for gap in found.differences.values()} == {"tie"}
     assert found.best == {"QNNalpha_shop", "DNN_shop"}
-    assert 0 < found.detectable < 0.1
+    assert list(found.detectable) == [3] and 0 < found.detectable[3] < 0.1
+
+
+def test_a_difference_that_can_be_seen_is_named_for_each_number_of_seeds_that_is_shared(tmp_path):
+    """5 and 3 seeds against 5: what 3 seeds show is not what the row with 5 shows."""
+    for seed in range(1, 6):
+        make_run(tmp_path, "QNNalpha_shop", seed, 0.9, model="QNNalpha")
+        make_run(tmp_path, "DNN_shop", seed, 0.6)
+    entries = make_entries(tmp_path, {"LR_shop": 0.2})
+    found = compare_entries(entries, repeats=20)
+    assert found.comparator.label == "DNN_shop" and list(found.detectable) == [3, 5]
+    sd = pooled_sd([entry.values("test", "AUC") for entry in entries])
+    assert found.detectable == pytest.approx({n: detectable_difference(sd, n, tests=2) for n in (3, 5)})
+    against_three = compare_entries(entries, "LR_shop", repeats=20)
+    assert list(against_three.detectable) == [3]
 
 
 def test_rows_of_a_user_are_drawn_together(tmp_path):
@@ -72,6 +88,29 @@ def test_rows_of_a_user_are_drawn_together(tmp_path):
         make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6}, groups=True), repeats=50
     )
     assert found.clusters == "users"
+
+
+@pytest.mark.parametrize("first", ["DNN_shop", "FM_shop"])
+def test_users_are_drawn_whichever_row_ranks_first_and_names_none(tmp_path, first):
+    for name in ("DNN_shop", "FM_shop"):
+        for seed in (1, 2, 3):
+            skill = 0.9 if name == first else 0.6
+            make_run(tmp_path, name, seed, skill, groups=name == "DNN_shop")
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    found = compare_entries(entries, repeats=20)
+    assert found.entries[0].label == first and found.clusters == "users"
+
+
+def test_other_users_of_the_same_rows_are_not_compared_row_by_row(tmp_path):
+    entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6}, groups=True)
+    file = entries[1].runs[2].folder / "test_scores.parquet"
+    table = pl.read_parquet(file)
+    table.with_columns(group=pl.col("group") + 7).write_parquet(file)
+    assert compare_entries(entries, repeats=20).clusters == "users"  # other ids of the same users
+    table.with_columns(group=pl.col("group") // 2).write_parquet(file)
+    found = compare_entries(entries, repeats=20)
+    assert f"the users of the test rows of '{file.parent}' are others" in found.notes[0]
+    assert {gap.verdict for gap in found.differences.values()} == {"undecided"}
 
 
 def test_the_comparator_is_chosen_on_validation_among_the_baselines(tmp_path):
@@ -101,8 +140,9 @@ def test_a_published_recipe_is_outside_ranking_and_tests(tmp_path):
 class TestTooLittle:
     def test_fewer_seeds_than_a_test_needs(self, tmp_path):
         found = compare_entries(make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6}, seeds=2))
-        assert not found.differences and not found.best and found.detectable is None
+        assert not found.differences and not found.best and not found.detectable
         assert found.notes == ["Outside the tests, which need 3 seeds: QNNalpha_shop, DNN_shop"]
+        assert found.untested == "they take two models with at least 3 seeds each"
 
     def test_a_request_for_significance_is_refused(self, tmp_path):
         entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6}, seeds=2)
@@ -121,6 +161,28 @@ class TestTooLittle:
         found = compare_entries(entries, repeats=50)
         assert found.entries[0].label == "PNN_shop" and found.best == {"QNNalpha_shop"}
         assert found.notes == ["Outside the tests, which need 3 seeds: PNN_shop"]
+
+    def test_a_comparator_with_too_few_seeds_is_named_as_the_reason(self, tmp_path):
+        """As `compare` fixes it before test is read, with a seed that failed."""
+        make_entries(tmp_path, {"QNNalpha_shop": 0.9, "LR_shop": 0.2})
+        for seed in (1, 3):
+            digest = make_run(tmp_path, "DNN_shop", seed).parent.name.removeprefix("DNN_shop-")
+        runs = find_runs([tmp_path]).runs
+        failed = [FailedRun("DNN_shop", digest, None, 2, "not finite")]
+        ((_, entries),) = entries_by_data(runs, failed=failed).items()
+        found = compare_entries(entries, "DNN_shop")
+        assert not found.differences and not found.best
+        assert found.untested == (
+            "the comparator DNN_shop has only 2 seeds with a test AUC, and tests need 3; "
+            "--seeds 4 gives every model the seeds 1 to 4"
+        )
+        ((_, entries),) = entries_by_data(runs).items()  # seeds 1 and 3: nobody says what was tried
+        assert compare_entries(entries, "DNN_shop").untested.endswith("and tests need 3")
+
+    def test_a_recipe_as_comparator_is_named_as_the_reason(self, tmp_path):
+        make_entries(tmp_path, {"QNNalpha_shop": 0.9, "LR_shop": 0.2, "DNN_shop": 0.6})
+        ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs, recipes=["DNN_shop"]).items()
+        assert "DNN_shop is a published recipe" in compare_entries(entries, "DNN_shop").untested
 
     def test_without_scores_there_is_a_note_and_nothing_is_decided(self, tmp_path):
         entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6})

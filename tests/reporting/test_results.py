@@ -95,10 +95,33 @@ def test_missing_values_are_shown_as_missing(table):
 def test_notes(table):
     text = "\n".join(table.notes)
     assert "The comparator is DCNv2_shop." in text and "corrected by Holm for 2 tests" in text
-    assert "The smallest difference in AUC that these seeds show" in text
+    assert "The smallest difference in AUC that two models of 3 seeds each show" in text
     assert "Outside the tests, which need 3 seeds: LR_shop." in text
     assert "LR_shop, seed 2 has no result: the loss is not finite at step 7" in text
     assert "published recipe" in text and "Trained on cpu (1 threads)." in text
+
+
+def test_the_note_on_small_differences_has_a_figure_for_each_number_of_seeds(tmp_path):
+    for seed in range(1, 6):
+        make_run(tmp_path, "QNNalpha_shop", seed, 0.9, model="QNNalpha")
+        make_run(tmp_path, "DNN_shop", seed, 0.6)
+    found = compare_entries(make_entries(tmp_path, {"LR_shop": 0.2}), repeats=20)
+    (note,) = [note for note in results_table("shop", found).notes if "smallest difference" in note]
+    assert "two models of 3 seeds each show with a chance of 80 %, at the common standard dev" in note
+    assert note.endswith(f": {found.detectable[3]:.5f}; of 5 seeds each: {found.detectable[5]:.5f}.")
+
+
+def test_notes_where_the_comparator_cannot_be_tested(tmp_path):
+    make_entries(tmp_path, {"QNNalpha_shop": 0.9, "LR_shop": 0.2})
+    for seed in (1, 2):
+        make_run(tmp_path, "DNN_shop", seed)
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    notes = results_table("shop", compare_entries(entries, "DNN_shop")).notes
+    assert notes[:2] == [
+        "No test and no ranking: the comparator DNN_shop has only 2 seeds with a test AUC, and tests need 3; "
+        "--seeds 3 gives every model the seeds 1 to 3.",
+        "Outside the tests, which need 3 seeds: DNN_shop.",
+    ]
 
 
 def test_published_figures_and_other_metrics(tmp_path):

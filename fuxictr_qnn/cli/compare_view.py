@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -150,6 +150,10 @@ def _plan_cells(line: PlanLine) -> list[str]:
     ]
 
 
+def _to(values: Sequence[float]) -> str:
+    return " to ".join(f"{value:.5f}" for value in values)
+
+
 def _about_detection(plan: Plan) -> Iterator[str]:
     from fuxictr_qnn.reporting.statistics import LEAST_GAIN, LEAST_SEEDS, POWER
 
@@ -159,12 +163,13 @@ def _about_detection(plan: Plan) -> Iterator[str]:
     if not plan.detectable:
         yield "no tests: there is one row only"
         return
-    gains = " to ".join(f"{gain:.5f}" for gain in plan.detectable)
-    sds = " to ".join(f"{sd:.5f}" for sd in plan.sd)
-    yield (
-        f"smallest difference in AUC that {plan.terms.seeds} seeds show with a chance of "
-        f"{100 * POWER:.0f} %, Holm over {plan.tests} test{'s' * (plan.tests > 1)}: {gains}, at a standard "
-        f"deviation of {sds} over seeds ({plan.sd_from})"
+    gains = "; ".join(
+        f"{_to(found)} with {seeds} seeds each" for seeds, found in sorted(plan.detectable.items())
     )
-    if max(plan.detectable) > LEAST_GAIN:
+    yield (
+        f"smallest difference in AUC that two models show with a chance of {100 * POWER:.0f} %, Holm over "
+        f"{plan.tests} test{'s' * (plan.tests > 1)}: {gains}, at a standard deviation of {_to(plan.sd)} over "
+        f"seeds ({plan.sd_from})"
+    )
+    if max(map(max, plan.detectable.values())) > LEAST_GAIN:
         yield f"(a gain of {LEAST_GAIN:g} counts; more seeds, or --more-seeds, show smaller differences)"

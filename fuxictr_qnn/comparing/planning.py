@@ -75,11 +75,14 @@ class Plan:
         return sum(line.seeds for line in self.lines)
 
     @property
-    def detectable(self) -> list[float]:
-        """For each `sd`; empty where nothing is tested."""
+    def detectable(self) -> dict[int, list[float]]:
+        """Number of seeds -> smallest difference for each `sd`; empty where nothing is tested."""
         if self.tests < 1 or self.terms.seeds < LEAST_SEEDS:
-            return []
-        return [detectable_difference(sd, self.terms.seeds, tests=self.tests) for sd in self.sd]
+            return {}
+        return {
+            seeds: [detectable_difference(sd, seeds, tests=self.tests) for sd in self.sd]
+            for seeds in sorted({self.terms.seeds, self.terms.last_seed})
+        }
 
 
 def make_plan(prepared: Prepared, rates: dict[str, Rate], folder: Folder, workers: int) -> Plan:
@@ -224,7 +227,7 @@ def _points(entrant: Entrant, trials: int, zoo: Path | None) -> list[Trial]:
 
 def _rate(entrant: Entrant, timings: Sequence[dict[str, Any]], folder: Folder) -> Rate:
     cap = entrant.base.experiment.fit.epochs
-    done = [record["epochs"] for part in ("tune", "runs") for record in _metrics(folder, entrant, part)]
+    done = [_epochs(record) for part in ("tune", "runs") for record in _metrics(folder, entrant, part)]
     guess = min(cap, max(LEAST_EPOCHS, round(EPOCH_SHARE * cap)))
     return Rate(
         entrant.label,
@@ -235,3 +238,10 @@ def _rate(entrant: Entrant, timings: Sequence[dict[str, Any]], folder: Folder) -
         statistics.fmean(done) if done else guess,
         bool(done),
     )
+
+
+def _epochs(record: dict[str, Any]) -> float:
+    """That were trained; the last one perhaps in part."""
+    if record.get("steps_per_epoch"):
+        return record["steps"] / record["steps_per_epoch"]
+    return record["epochs"]

@@ -19,6 +19,7 @@ from fuxictr_qnn.comparing.progress import parts
 from fuxictr_qnn.comparing.terms import Terms
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.jobs import Ended, Event, Job, Pool, do_jobs
+from fuxictr_qnn.reporting.runs import epochs_trained
 from fuxictr_qnn.reporting.statistics import LEAST_SEEDS, detectable_difference, pooled_sd
 from fuxictr_qnn.tuning.data import SweepData
 from fuxictr_qnn.tuning.space import Trial
@@ -241,7 +242,4 @@ def _rate(entrant: Entrant, timings: Sequence[dict[str, Any]], folder: Folder) -
 
 
 def _epochs(record: dict[str, Any]) -> float:
-    """That were trained; the last one perhaps in part."""
-    if record.get("steps_per_epoch"):
-        return record["steps"] / record["steps_per_epoch"]
-    return record["epochs"]
+    return epochs_trained(record["epochs"], record.get("steps"), record.get("steps_per_epoch"))

@@ -115,8 +115,7 @@ class Run:
     def seconds_per_epoch(self) -> float | None:
         """Training time of a whole epoch, also where training ended inside one."""
         record = self.record
-        known = record.steps is not None and record.steps_per_epoch
-        epochs = record.steps / record.steps_per_epoch if known else record.epochs
+        epochs = epochs_trained(record.epochs, record.steps, record.steps_per_epoch)
         return record.seconds["train"] / epochs if epochs else None
 
     @property
@@ -133,3 +132,8 @@ class Run:
         table = pl.read_parquet(file)
         groups = table["group"].to_numpy() if "group" in table.columns else None
         return Scores(table["y_true"].to_numpy(), table["y_pred"].to_numpy(), groups)
+
+
+def epochs_trained(epochs: int, steps: int | None, steps_per_epoch: int | None) -> float:
+    """Epochs of a run, the last one perhaps in part; `epochs` where an earlier version kept no steps."""
+    return steps / steps_per_epoch if steps is not None and steps_per_epoch else epochs

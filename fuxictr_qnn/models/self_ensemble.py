@@ -32,13 +32,15 @@ class SelfEnsemble:
         """Train with two passes and this consistency loss, or leave the model as it is.
 
         Raises:
-            ValueError: an unknown consistency loss, or a model that does not predict probabilities.
+            ValueError: an unknown consistency loss or a wrong weight, also where it is off; a model that
+                does not predict probabilities.
         """
         if on and not isinstance(self.output_activation, nn.Sigmoid):
             raise ValueError(
                 "the self-ensemble loss needs probabilities: set self_ensemble to false for regression"
             )
-        self.self_ensemble_loss = SelfEnsembleLoss(consistency, weight) if on else None
+        loss = SelfEnsembleLoss(consistency, weight)
+        self.self_ensemble_loss = loss if on else None
 
     def predictions(self, inputs: dict[str, Tensor], count: int) -> list[Tensor]:
         """`count` predictions (B, 1) that differ in their dropout masks: as many forward passes."""

@@ -94,6 +94,13 @@ def _check_settings(model: BaseModel, experiment: Experiment) -> None:
             experiment.expid,
             experiment.model,
         )
+    idle = [key for key in ("consistency", "consistency_weight") if key in experiment.model_params]
+    if idle and getattr(model, "self_ensemble_loss", None) is None:
+        logger.warning(
+            "%s: %s: without self_ensemble there is no consistency loss: set it to true, or leave this out",
+            experiment.expid,
+            " and ".join(idle),
+        )
     if type(model).train_step is not BaseModel.train_step:
         for key, asked in (("accumulate_steps", fit.accumulate_steps > 1), ("compile", fit.compile)):
             if asked:

@@ -142,6 +142,19 @@ def test_without_dropout_there_is_a_warning(caplog, tmp_path):
         assert ("self_ensemble without dropout" in caplog.text) is warned
 
 
-def test_an_unknown_consistency_loss_is_refused_before_training(tmp_path):
-    with pytest.raises(RequestError, match="DNN cannot be built: unknown consistency loss 'l2'"):
-        build_model(experiment("self_ensemble=true", "consistency=l2"), FEATURE_MAP, -1, tmp_path)
+@pytest.mark.parametrize("on", ["true", "false"])
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("consistency=l2", "unknown consistency loss 'l2'"), ("consistency_weight=-1", "must not be negative")],
+)
+def test_a_wrong_consistency_loss_is_refused_before_training(setting, words, on, tmp_path):
+    with pytest.raises(RequestError, match=f"DNN cannot be built: .*{words}"):
+        build_model(experiment(f"self_ensemble={on}", setting), FEATURE_MAP, -1, tmp_path)
+
+
+def test_a_consistency_loss_that_nothing_uses_brings_a_warning(caplog, tmp_path):
+    for settings, warned in ((["consistency=mse"], True), (["consistency=mse", "self_ensemble=true"], False)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            build_model(experiment("net_dropout=0.3", *settings), FEATURE_MAP, -1, tmp_path)
+        assert ("consistency: without self_ensemble there is no consistency loss" in caplog.text) is warned

@@ -16,6 +16,7 @@ class TwoBranchModel(RankModel):
 
     Subclasses define `branches` in place of `logit`, and `branch_loss`. The loss is that of the
     prediction plus `branch_loss`; under the self-ensemble loss the latter is the mean over both passes.
+    At evaluation there is the prediction only, and its loss.
     """
 
     def branches(self, X: dict[str, Tensor], count: int) -> list[tuple[Tensor, ...]]:
@@ -48,6 +49,8 @@ class TwoBranchModel(RankModel):
     @knows_weights
     def add_loss(self, return_dict: dict[str, Tensor], y_true: Tensor) -> Tensor:
         loss, weight = super().add_loss(return_dict, y_true), return_dict.get(ROW_WEIGHT)
+        if "branches" not in return_dict:  # at evaluation
+            return loss
         keys = ("y_pred_1", "y_pred_2") if "y_pred_2" in return_dict else ("y_pred",)
         of_passes = zip(keys, return_dict["branches"], strict=True)
         extra = [self.branch_loss(return_dict[key], parts, y_true, weight) for key, parts in of_passes]

@@ -9,6 +9,7 @@ import torch
 from fuxictr_qnn.config import load_experiment
 from fuxictr_qnn.layers import SelfEnsembleLoss
 from fuxictr_qnn.models import DCNv3, FinalNet
+from fuxictr_qnn.models.finalnet import FactorizedInteraction
 from fuxictr_qnn.models.registry import model_class
 from fuxictr_qnn.models.self_ensemble import own_loss_of
 from fuxictr_qnn.training.setup import build_model
@@ -119,6 +120,29 @@ def test_without_it_the_loss_is_the_plain_one(cls, off):
     outputs = model(BATCH)
     plain = cross_entropy(outputs["y_pred"].detach().numpy(), Y)
     np.testing.assert_allclose(model.add_loss(outputs, torch.from_numpy(Y)).item(), plain, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_at_evaluation_the_loss_is_that_of_the_prediction(cls):
+    model = build(cls).eval()
+    outputs = model(BATCH)
+    plain = cross_entropy(outputs["y_pred"].detach().numpy(), Y)
+    np.testing.assert_allclose(model.add_loss(outputs, torch.from_numpy(Y)).item(), plain, rtol=1e-12)
+
+
+def test_each_network_takes_its_own_keys():
+    """The formulas above read the depths off the weights, and know no dropout."""
+    keys = {"num_deep_cross_layers": 2, "num_shallow_cross_layers": 3, "shallow_net_dropout": 0.2}
+    model = build(DCNv3, **keys)
+    assert [len(network.cross_layers) for network in (model.ecn, model.lcn)] == [2, 3]
+    assert [network.exponential for network in (model.ecn, model.lcn)] == [True, False]
+    assert [network.dropout.p for network in (model.ecn, model.lcn)] == [0.3, 0.2]
+
+    model = build(FinalNet, block2_hidden_units=[8], block2_dropout=0.2)
+    for block, widths, dropout in ((model.block1, [6, 4], 0.3), (model.block2, [8], 0.2)):
+        layers = [layer for layer in block if isinstance(layer, FactorizedInteraction)]
+        assert [layer.linear.out_features for layer in layers] == widths
+        assert {layer.p for layer in block if isinstance(layer, torch.nn.Dropout)} == {dropout}
 
 
 @pytest.mark.parametrize("name", ["DCNv3", "FinalNet"])

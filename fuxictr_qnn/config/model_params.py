@@ -52,6 +52,9 @@ def check_model_params(
     }
     if "embedding_dim" in accepted:
         checked["embedding_dim"] = _embedding_dim(cls, features)
+        if is_own(cls) and checked["embedding_dim"] is None:
+            origin = features["embedding_dim"].origin
+            problems.append(f"{origin}: embedding_dim = None: expected a whole number")
     return checked
 
 

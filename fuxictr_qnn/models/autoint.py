@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron_beside
-from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms, require_positive
+from fuxictr_qnn.models.requirements import (
+    require_dropout,
+    require_equal_dims,
+    require_linear_terms,
+    require_positive,
+)
 
 
 class AutoInt(RankModel):
@@ -72,6 +77,7 @@ class AutoInt(RankModel):
         **kwargs,
     ):
         width = require_equal_dims(feature_map)
+        require_dropout(net_dropout=net_dropout)
         require_positive(attention_layers=attention_layers, num_heads=num_heads, attention_dim=attention_dim)
         if attention_dim % num_heads:
             raise ValueError(f"num_heads={num_heads} does not divide attention_dim={attention_dim}")

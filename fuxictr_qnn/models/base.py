@@ -25,7 +25,8 @@ class RankModel(SelfEnsemble, BaseModel):
         **kwargs: BaseModel's.
 
     Raises:
-        ValueError: features that the model cannot read, self_ensemble for regression.
+        ValueError: features that the model cannot read, self_ensemble for regression, a dropout
+            outside [0, 1).
     """
 
     reads_item_table = False

@@ -11,7 +11,7 @@ from torch import nn
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron_beside
-from fuxictr_qnn.models.requirements import require_positive
+from fuxictr_qnn.models.requirements import require_dropout, require_positive
 
 
 class DCN(RankModel):
@@ -51,6 +51,7 @@ class DCN(RankModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout)
         require_positive(num_cross_layers=num_cross_layers)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         width = feature_map.sum_emb_out_dim()

@@ -12,6 +12,7 @@ from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.requirements import require_dropout, require_positive
 
 # model_structure -> whether there is an MLP on top of the cross network, and one beside it
 STRUCTURES = {
@@ -56,7 +57,8 @@ class DCNv2(RankModel):
         **kwargs: RankModel's and BaseModel's (self_ensemble, embedding_regularizer ...).
 
     Raises:
-        ValueError: an unknown structure or activation, or no widths for an MLP that the structure has.
+        ValueError: an unknown structure or activation, no widths for an MLP that the structure has, no
+            cross layers, ranks or experts, dropout outside [0, 1).
     """
 
     def __init__(
@@ -78,11 +80,13 @@ class DCNv2(RankModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout)
+        require_positive(num_cross_layers=num_cross_layers)
+        if use_low_rank_mixture:
+            require_positive(low_rank=low_rank, num_experts=num_experts)
         stacked, parallel = _structure(model_structure, stacked_dnn_hidden_units, parallel_dnn_hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         width = feature_map.sum_emb_out_dim()
-        if num_cross_layers < 1:
-            raise ValueError(f"num_cross_layers must be at least 1, got {num_cross_layers}")
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
         if use_low_rank_mixture:
             self.crossnet = CrossNetMix(width, num_cross_layers, low_rank=low_rank, num_experts=num_experts)

@@ -9,7 +9,7 @@ from fuxictr_qnn.layers import MaskedCrossNet
 from fuxictr_qnn.layers.weighting import weighted_loss
 from fuxictr_qnn.models.ecn import halves_first
 from fuxictr_qnn.models.embedding import FeatureEmbedding
-from fuxictr_qnn.models.requirements import require_even_dims, require_positive
+from fuxictr_qnn.models.requirements import require_dropout, require_even_dims, require_positive
 from fuxictr_qnn.models.two_branches import TwoBranchModel
 
 
@@ -67,6 +67,7 @@ class DCNv3(TwoBranchModel):
         **kwargs,
     ):
         require_even_dims(feature_map)
+        require_dropout(deep_net_dropout=deep_net_dropout, shallow_net_dropout=shallow_net_dropout)
         require_positive(
             num_deep_cross_layers=num_deep_cross_layers, num_shallow_cross_layers=num_shallow_cross_layers
         )

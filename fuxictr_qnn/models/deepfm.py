@@ -9,7 +9,7 @@ from fuxictr.pytorch.layers import FactorizationMachine
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
-from fuxictr_qnn.models.requirements import require_equal_dims, require_linear_terms
+from fuxictr_qnn.models.requirements import require_dropout, require_equal_dims, require_linear_terms
 
 
 class DeepFM(RankModel):
@@ -48,6 +48,7 @@ class DeepFM(RankModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout)
         require_linear_terms(feature_map)
         require_equal_dims(feature_map)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)

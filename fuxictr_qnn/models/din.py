@@ -8,7 +8,8 @@ from fuxictr.pytorch.layers import DIN_Attention
 from torch import Tensor
 
 from fuxictr_qnn.models.item_history import EmbeddedRows, ItemHistoryModel
-from fuxictr_qnn.models.perceptron import check_activations, perceptron
+from fuxictr_qnn.models.perceptron import activation, check_activations, perceptron
+from fuxictr_qnn.models.requirements import require_dropout
 
 
 class DIN(ItemHistoryModel):
@@ -64,6 +65,9 @@ class DIN(ItemHistoryModel):
         fast=True,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout, attention_dropout=attention_dropout)
+        if attention_output_activation is not None:
+            activation("attention_output_activation", attention_output_activation, 1)
         check_activations(
             "attention_hidden_activations", attention_hidden_activations, attention_hidden_units
         )

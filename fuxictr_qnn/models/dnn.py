@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.requirements import require_dropout
 
 
 class DNN(RankModel):
@@ -20,7 +23,7 @@ class DNN(RankModel):
         net_dropout: dropout after each hidden layer.
         batch_norm: batch norm before each activation.
         learning_rate: of the optimizer.
-        **kwargs: BaseModel's (embedding_regularizer, net_regularizer ...).
+        **kwargs: RankModel's and BaseModel's (self_ensemble, embedding_regularizer ...).
 
     Raises:
         ValueError: unknown activations.
@@ -33,12 +36,13 @@ class DNN(RankModel):
         gpu=-1,
         learning_rate=1e-3,
         embedding_dim=10,
-        hidden_units=(400, 400, 400),
+        hidden_units: Sequence[int] = (400, 400, 400),
         hidden_activations="ReLU",
         net_dropout=0.0,
         batch_norm=False,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         width = feature_map.sum_emb_out_dim()
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)

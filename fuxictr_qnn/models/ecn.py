@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fuxictr_qnn.layers import MaskedCrossNet
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
-from fuxictr_qnn.models.requirements import require_even_dims, require_positive
+from fuxictr_qnn.models.requirements import require_dropout, require_even_dims, require_positive
 
 
 class ECN(RankModel):
@@ -50,6 +50,7 @@ class ECN(RankModel):
         **kwargs,
     ):
         require_even_dims(feature_map)
+        require_dropout(net_dropout=net_dropout)
         require_positive(num_cross_layers=num_cross_layers)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         width = feature_map.sum_emb_out_dim()

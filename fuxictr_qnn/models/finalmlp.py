@@ -15,7 +15,7 @@ from fuxictr_qnn.errors import nearest
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
-from fuxictr_qnn.models.requirements import embedding_widths, require_widths
+from fuxictr_qnn.models.requirements import embedding_widths, require_dropout, require_widths
 
 
 class FinalMLP(RankModel):
@@ -69,6 +69,7 @@ class FinalMLP(RankModel):
         num_heads=1,
         **kwargs,
     ):
+        require_dropout(mlp1_dropout=mlp1_dropout, mlp2_dropout=mlp2_dropout)
         require_widths(mlp1_hidden_units=mlp1_hidden_units, mlp2_hidden_units=mlp2_hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)

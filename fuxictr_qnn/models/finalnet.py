@@ -12,7 +12,7 @@ from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers.weighting import weighted_loss
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import activation, check_activations
-from fuxictr_qnn.models.requirements import require_equal_dims, require_widths
+from fuxictr_qnn.models.requirements import require_dropout, require_equal_dims, require_widths
 from fuxictr_qnn.models.two_branches import TwoBranchModel
 
 BLOCK_TYPES, RESIDUAL_TYPES = ("1B", "2B"), ("concat", "sum")
@@ -124,6 +124,7 @@ def block(
     Raises:
         ValueError: no layers, odd widths with 'concat', unknown activations; they name the key.
     """
+    require_dropout(**{f"{key}_dropout": dropout})
     require_widths(**{f"{key}_hidden_units": hidden_units})
     check_activations(f"{key}_hidden_activations", activations, hidden_units)
     if residual_type == "concat" and any(units % 2 for units in hidden_units):

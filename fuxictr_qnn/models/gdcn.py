@@ -12,7 +12,7 @@ from fuxictr_qnn.layers import GatedCrossNet
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
-from fuxictr_qnn.models.requirements import require_positive, require_widths
+from fuxictr_qnn.models.requirements import require_dropout, require_positive, require_widths
 
 STRUCTURES = ("parallel", "stacked")
 
@@ -64,6 +64,7 @@ class GDCN(RankModel):
     ):
         if model_structure not in STRUCTURES:
             raise ValueError(unknown("model_structure", model_structure, STRUCTURES))
+        require_dropout(net_dropout=net_dropout)
         require_positive(num_cross_layers=num_cross_layers)
         require_widths(dnn_hidden_units=dnn_hidden_units)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)

@@ -16,7 +16,12 @@ from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import activation, perceptron
-from fuxictr_qnn.models.requirements import require_equal_dims, require_positive, require_widths
+from fuxictr_qnn.models.requirements import (
+    require_dropout,
+    require_equal_dims,
+    require_positive,
+    require_widths,
+)
 
 MODEL_TYPES = ("SerialMaskNet", "ParallelMaskNet")
 
@@ -77,6 +82,7 @@ class MaskNet(RankModel):
         embedding_width = require_equal_dims(feature_map)
         if model_type not in MODEL_TYPES:
             raise ValueError(unknown("model_type", model_type, MODEL_TYPES))
+        require_dropout(net_dropout=net_dropout)
         require_positive(parallel_num_blocks=parallel_num_blocks, parallel_block_dim=parallel_block_dim)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from fuxictr.pytorch.layers import MLP_Block
 from fuxictr.pytorch.torch_utils import get_activation
 from torch import nn
@@ -79,12 +80,14 @@ def activation(key: str, name: str, width: int) -> nn.Module:
     """The activation of that name: FuxiCTR's relu, sigmoid, tanh, prelu, dice, or a class of torch.nn.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or its class makes no (B, width) of (B, width).
     """
+    x = torch.zeros(2, width)
     try:
         module = get_activation(name, hidden_units=width)
-    except (AttributeError, TypeError):
-        module = None
-    if not isinstance(module, nn.Module):
+        keeps_shape = module.eval()(x).shape == x.shape  # in evaluation, which draws no random numbers
+    except Exception:  # torch.nn has losses and containers, too: each fails in a way of its own
+        keeps_shape = False
+    if not keeps_shape:
         raise ValueError(f"{key}: {name!r} is no activation: ReLU, PReLU, Dice, Sigmoid ... or null for none")
-    return module
+    return module.train()

@@ -11,7 +11,7 @@ from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
-from fuxictr_qnn.models.requirements import require_equal_dims
+from fuxictr_qnn.models.requirements import require_dropout, require_equal_dims
 
 
 class PNN(RankModel):
@@ -54,6 +54,7 @@ class PNN(RankModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout)
         require_equal_dims(feature_map)
         if product_type != "inner":
             raise ValueError(unknown("product_type", product_type, ["inner"]))

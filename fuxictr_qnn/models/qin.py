@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from fuxictr.pytorch.layers import MLP_Block
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import unknown
 from fuxictr_qnn.layers import ATTENTIONS, AdaptiveSparseTargetAttention, MeanPooling, QuadraticNetworkQIN
 from fuxictr_qnn.models.item_history import EmbeddedRows, HistoryScorer, ItemHistoryModel
+from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.requirements import require_dropout, require_widths
 
 NETWORKS = ("qnn", "mlp")
 KINDS = (*ATTENTIONS, "mean")  # of attention
@@ -75,13 +76,14 @@ class QIN(ItemHistoryModel):
         fast=True,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout, attention_dropout=attention_dropout)
         super().__init__(feature_map, embedding_dim, model_id=model_id, gpu=gpu, **kwargs)
         attention = str(attention).lower()
         for key, value, known in (("attention", attention, KINDS), ("network", network, NETWORKS)):
             if value not in known:
                 raise ValueError(unknown(key, value, known))
-        if network == "mlp" and not mlp_hidden_units:
-            raise ValueError("mlp_hidden_units needs at least one width")
+        if network == "mlp":
+            require_widths(mlp_hidden_units=mlp_hidden_units)
         self.attention_dropout, self.fast = attention_dropout, fast
         if attention == "mean":
             self.attention: nn.Module = MeanPooling()
@@ -103,9 +105,7 @@ class QIN(ItemHistoryModel):
             )
             self.fc = nn.Linear(width, 1)
         else:
-            self.network = MLP_Block(
-                width, list(mlp_hidden_units), dropout_rates=net_dropout, batch_norm=batch_norm
-            )
+            self.network = perceptron(width, mlp_hidden_units, "ReLU", net_dropout, batch_norm)
             self.fc = nn.Linear(mlp_hidden_units[-1], 1)
         self.finish(learning_rate, kwargs)
 

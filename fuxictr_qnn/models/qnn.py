@@ -10,6 +10,7 @@ from fuxictr_qnn.layers.neurons import neuron_format
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import activation
+from fuxictr_qnn.models.requirements import require_dropout, require_positive
 
 _NO_ACTIVATION = (None, "None", "none", "")  # the text is how YAML's null is often misspelt
 
@@ -56,9 +57,9 @@ class QNN(RankModel):
         bilinear_dim=None,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout)
+        require_positive(num_layers=num_layers)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, got {num_layers}")
         if bilinear_dim is not None and bilinear_dim < 1:
             raise ValueError(f"bilinear_dim must be at least 1, or null, got {bilinear_dim}")
         is_bilinear = neuron_format(neuron_type).is_bilinear

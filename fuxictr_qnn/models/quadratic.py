@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuxictr_qnn.layers import QuadraticNetwork
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
+from fuxictr_qnn.models.requirements import require_dropout
 
 
 class QuadraticModel(RankModel):
@@ -48,6 +49,7 @@ class QuadraticModel(RankModel):
         khatri_rao=True,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout)
         super().__init__(feature_map, self_ensemble=self_ensemble, **kwargs)
         self.fast = fast
         self.width = feature_map.sum_emb_out_dim()

@@ -68,14 +68,29 @@ def require_positive(**sizes: int) -> None:
 
 
 def require_widths(**hidden_units: Sequence[int]) -> None:
-    """These networks, by their config keys, cannot do without a hidden layer.
+    """These networks, by their config keys, cannot do without a hidden layer, nor a layer without width.
 
     Raises:
-        ValueError: names the first without.
+        ValueError: names the first that lacks one.
     """
     for name, units in hidden_units.items():
         if not units:
             raise ValueError(f"{name} needs at least one width")
+        if min(units) < 1:
+            raise ValueError(f"{name}: the width of a hidden layer must be at least 1, got {list(units)}")
+
+
+def require_dropout(**rates: float) -> None:
+    """Probabilities of dropping, by their config keys, must be in [0, 1).
+
+    FuxiCTR's layers take a negative one for none, and torch's take 1, which leaves nothing to learn from.
+
+    Raises:
+        ValueError: names the first that is not.
+    """
+    for name, rate in rates.items():
+        if not isinstance(rate, int | float) or not 0 <= rate < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {rate}")
 
 
 def require_no_item_table(feature_map: FeatureMap, model: str) -> None:

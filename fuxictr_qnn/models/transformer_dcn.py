@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fuxictr_qnn.models.item_history import EmbeddedRows, ItemHistoryModel
 from fuxictr_qnn.models.perceptron import perceptron
+from fuxictr_qnn.models.requirements import require_dropout, require_positive, require_widths
 
 
 class TransformerDCN(ItemHistoryModel):
@@ -63,21 +64,18 @@ class TransformerDCN(ItemHistoryModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout, transformer_dropout=transformer_dropout)
+        require_positive(
+            last_outputs=last_outputs,
+            num_transformer_layers=num_transformer_layers,
+            num_cross_layers=num_cross_layers,
+            feedforward_dim=feedforward_dim,
+        )
+        require_widths(dnn_hidden_units=dnn_hidden_units)
         super().__init__(feature_map, embedding_dim, model_id=model_id, gpu=gpu, **kwargs)
         step_dim = 2 * self.item_dim
         if num_heads < 1 or step_dim % num_heads:
             raise ValueError(f"num_heads={num_heads} does not divide {step_dim}, the width of two items")
-        sizes = {
-            "last_outputs": last_outputs,
-            "num_transformer_layers": num_transformer_layers,
-            "num_cross_layers": num_cross_layers,
-            "feedforward_dim": feedforward_dim,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if not dnn_hidden_units:
-            raise ValueError("dnn_hidden_units needs at least one width")
         self.last_outputs = last_outputs
         self.transformer = nn.TransformerEncoder(
             nn.TransformerEncoderLayer(

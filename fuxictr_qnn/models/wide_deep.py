@@ -9,7 +9,7 @@ from fuxictr.pytorch.layers import LogisticRegression
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
 from fuxictr_qnn.models.perceptron import perceptron
-from fuxictr_qnn.models.requirements import require_linear_terms
+from fuxictr_qnn.models.requirements import require_dropout, require_linear_terms
 
 
 class WideDeep(RankModel):
@@ -47,6 +47,7 @@ class WideDeep(RankModel):
         batch_norm=False,
         **kwargs,
     ):
+        require_dropout(net_dropout=net_dropout)
         require_linear_terms(feature_map)
         super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
         width = feature_map.sum_emb_out_dim()

@@ -1,10 +1,13 @@
 """DCNv2 and FinalMLP give the logits of the classes in FuxiCTR's own wheel, with the same weights.
 
 Those classes read a target item and a history of items, which they pool: the same as a feature and a
-sequence that share their embedding.
+sequence that share their embedding. The wheel's FinalMLP builds its gates and leaves them out of its
+forward pass, so they are compared by themselves.
 """
 
 from __future__ import annotations
+
+import sys
 
 import pytest
 import torch
@@ -70,3 +73,24 @@ def test_the_same_predictions(cls, settings, batch):
     expected = theirs((own, {"i": items.flatten()}, batch["h"] > 0))["y_pred"]
     assert expected.std() > 1e-3
     torch.testing.assert_close(ours(batch)["y_pred"], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("contexts", [([], []), (["a"], ["a", "b"])])
+def test_the_same_gates_of_finalmlp(contexts, batch):
+    feature_map = make_feature_map(USER, dim=4)
+    selection = sys.modules[_from_wheel("FinalMLP").__module__].FeatureSelection
+    theirs = randomised(selection(feature_map, 8, 4, [5], *contexts))
+    keys = {"fs_hidden_units": [5], "fs1_context": contexts[0], "fs2_context": contexts[1]}
+    ours = FinalMLP(feature_map, **FIT, **keys, **BASE)
+    state = {}
+    for name, value in theirs.state_dict().items():
+        for part, own in (("gate", "mlp"), ("ctx_bias", "constant"), ("ctx_emb", "context")):
+            name = name.replace(f"fs1_{part}", f"0.{own}").replace(f"fs2_{part}", f"1.{own}")
+        state[name] = value
+    ours.gates.load_state_dict(state)
+    X = {name: batch[name] for name in USER}
+    x = torch.randn(16, 8)
+    expected = theirs(X, x)
+    assert not torch.allclose(expected[0], expected[1])
+    for gate, gated in zip(ours.gates, expected, strict=True):
+        torch.testing.assert_close(x * gate(X), gated)

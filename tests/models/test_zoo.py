@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fuxictr_qnn.models import DNN, FM, PNN, AutoInt, FinalMLP, FinalNet, MaskNet, WideDeep
+from fuxictr_qnn.models import DCN, DNN, FM, GDCN, PNN, AutoInt, FinalMLP, FinalNet, MaskNet, WideDeep
 from tests.synthetic import BASE
 from tests.written_out import (
     affine,
@@ -94,17 +94,20 @@ def test_autoint(options):
     check_model(build(AutoInt, feature_map, **options).eval(), batch, formula)
 
 
-def mask_block(w, name, e, h):
+def mask_block(w, name, e, h, activation):
     mask = affine(w, f"{name}.mask_layer.2", relu(affine(w, f"{name}.mask_layer.0", e)))
     out = (mask * h) @ w[f"{name}.hidden_layer.0.weight"].T
     if f"{name}.hidden_layer.1.weight" in w:
         out = layer_norm(out, w[f"{name}.hidden_layer.1.weight"], w[f"{name}.hidden_layer.1.bias"])
-    return relu(out)
+    return relu(out) if activation else out
 
 
 @pytest.mark.parametrize("norms", [True, False])
-@pytest.mark.parametrize("model_type", ["SerialMaskNet", "ParallelMaskNet"])
-def test_masknet(model_type, norms):
+@pytest.mark.parametrize(
+    ("model_type", "activation"),
+    [("SerialMaskNet", "ReLU"), ("SerialMaskNet", None), ("ParallelMaskNet", "ReLU")],
+)
+def test_masknet(model_type, activation, norms):
     feature_map, batch = three_features()
 
     def formula(w):
@@ -112,14 +115,15 @@ def test_masknet(model_type, norms):
         h = layer_norm(e, w["emb_norm.weight"], w["emb_norm.bias"]) if norms else e
         e, h = e.reshape(12, -1), h.reshape(12, -1)
         if model_type == "ParallelMaskNet":
-            blocks = [mask_block(w, f"mask_net.mask_blocks.{k}", e, h) for k in range(2)]
+            blocks = [mask_block(w, f"mask_net.mask_blocks.{k}", e, h, activation) for k in range(2)]
             return mlp(w, np.concatenate(blocks, axis=1), "mask_net.dnn.mlp")
         for layer in range(2):
-            h = mask_block(w, f"mask_net.mask_blocks.{layer}", e, h)
+            h = mask_block(w, f"mask_net.mask_blocks.{layer}", e, h, activation)
         return affine(w, "mask_net.fc", h)
 
     settings = {"parallel_num_blocks": 2, "parallel_block_dim": 5, "dnn_hidden_units": [7, 6]}
     settings |= {"emb_layernorm": norms, "net_layernorm": norms, "reduction_ratio": 1.5}
+    settings |= {"dnn_hidden_activations": activation}
     check_model(build(MaskNet, feature_map, model_type=model_type, **settings).eval(), batch, formula)
 
 
@@ -156,13 +160,15 @@ def test_finalmlp(contexts):
     check_model(model.eval(), batch, formula)
 
 
-def final_block(w, name, x, residual, training):
-    for layer in range(0, 20):
-        if f"{name}.{layer}.linear.weight" in w:
-            h = affine(w, f"{name}.{layer}.linear", x)
-            u, v = h[:, : h.shape[1] // 2], h[:, h.shape[1] // 2 :]
-            x = u + u * v if residual == "sum" else np.concatenate([u, u * v], axis=1)
-            x = batch_norm(w, f"{name}.{layer + 1}", x, training)
+def final_block(w, name, x, options, training):
+    layers = [layer for layer in range(20) if f"{name}.{layer}.linear.weight" in w]
+    activations = options.get(f"{name}_hidden_activations", [None] * len(layers))
+    for layer, activation in zip(layers, activations, strict=True):
+        h = affine(w, f"{name}.{layer}.linear", x)
+        u, v = h[:, : h.shape[1] // 2], h[:, h.shape[1] // 2 :]
+        x = u + u * v if options["residual_type"] == "sum" else np.concatenate([u, u * v], axis=1)
+        x = batch_norm(w, f"{name}.{layer + 1}", x, training)
+        x = relu(x) if activation else x
     return x
 
 
@@ -170,6 +176,7 @@ FINALNET = [  # training only with batch norm
     {"block_type": "1B", "batch_norm": False},
     {"residual_type": "sum"},
     {"use_feature_gating": True},
+    {"block1_hidden_activations": ["ReLU", None], "block2_hidden_activations": ["ReLU"]},
 ]
 
 
@@ -185,10 +192,10 @@ def test_finalnet(options, training):
         if "gate.weight" in w:
             gates = np.einsum("fg,bge->bfe", w["gate.weight"], e) + w["gate.bias"][:, None]
             x1 = np.concatenate([x, (e * gates).reshape(12, -1)], axis=1)
-        first = affine(w, "fc1", final_block(w, "block1", x1, options["residual_type"], training))
+        first = affine(w, "fc1", final_block(w, "block1", x1, options, training))
         if options["block_type"] == "1B":
             return first
-        return (first + affine(w, "fc2", final_block(w, "block2", x, options["residual_type"], training))) / 2
+        return (first + affine(w, "fc2", final_block(w, "block2", x, options, training))) / 2
 
     settings = {"block1_hidden_units": [6, 4], "block2_hidden_units": [4]}
     check_model(build(FinalNet, feature_map, **settings, **options).train(training), batch, formula)
@@ -203,6 +210,7 @@ WRONG = [
     (AutoInt, {"attention_layers": 0}, {}, "attention_layers must be at least 1, got 0"),
     (MaskNet, {"model_type": "Serial"}, {}, "unknown model_type 'Serial'.*mean 'SerialMaskNet'"),
     (MaskNet, {"dnn_hidden_units": []}, {}, "dnn_hidden_units needs at least one width"),
+    (MaskNet, {"dnn_hidden_units": [8, 0]}, {}, r"dnn_hidden_units: the width of.*at least 1, got \[8, 0\]"),
     (MaskNet, {"reduction_ratio": 0.01}, {}, "reduction_ratio=0.01 leaves no width to a mask of width 12"),
     (MaskNet, {"dnn_hidden_activations": "Relu6"}, {}, "dnn_hidden_activations: 'Relu6' is no activation"),
     (FinalMLP, {"fs1_context": ["aa"]}, {}, "fs1_context: 'aa' is no feature of the model.*mean 'a'"),
@@ -242,8 +250,8 @@ def test_pnn_needs_a_pair():
         PNN(feature_map, embedding_dim=4, **BASE)
 
 
-@pytest.mark.parametrize("cls", [WideDeep, FinalMLP, FinalNet])
-def test_different_embedding_dims(cls):
+@pytest.mark.parametrize("cls", [DNN, WideDeep, DCN, GDCN, FinalMLP, FinalNet])
+def test_different_embedding_dims_and_given_vectors(cls):
     feature_map, batch = three_features({} if cls is WideDeep else VECTOR)
     feature_map.features["b"]["embedding_dim"] = 6
     options = {"fs1_context": ["b"]} if cls is FinalMLP else {}

@@ -8,6 +8,7 @@ from typing import Any
 from fuxictr.pytorch.models import BaseModel
 from torch import Tensor
 
+from fuxictr_qnn.models.embedding import draw_own_tables
 from fuxictr_qnn.models.requirements import require_no_item_table
 from fuxictr_qnn.models.self_ensemble import SelfEnsemble
 
@@ -45,6 +46,7 @@ class RankModel(SelfEnsemble, BaseModel):
             kwargs.get("optimizer", "adam"), kwargs.get("loss", "binary_crossentropy"), learning_rate
         )
         self.reset_parameters()
+        draw_own_tables(self)
         self.model_to_device()
 
     def logit(self, X: dict[str, Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import Any
 
@@ -62,3 +63,18 @@ class FeatureEmbedding(layers.FeatureEmbedding):
             and uses.count(table) == 1
         ]
         return {name for name in plain if tables[name].embedding_dim == tables[plain[0]].embedding_dim}
+
+
+def draw_own_tables(model: nn.Module) -> None:
+    """Draw the tables that features with `share_embedding` nevertheless have to themselves, as all others.
+
+    FuxiCTR leaves them at torch's N(0, 1): the scalar weights of a linear term, which nothing shares, and a
+    feature whose companion is not among those of a FeatureEmbedding.
+    """
+    for dictionary in [m for m in model.modules() if type(m) is layers.FeatureEmbeddingDict]:
+        tables, specs = dictionary.embedding_layers, dictionary._feature_map.features
+        uses = Counter(id(table) for table in tables.values())
+        for name, table in tables.items():
+            if "share_embedding" in specs[name] and type(table) is nn.Embedding and uses[id(table)] == 1:
+                weight = table.weight if table.padding_idx is None else table.weight[1:]
+                dictionary.embedding_initializer(weight)

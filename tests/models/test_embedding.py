@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from fuxictr.pytorch import layers
+from torch import nn
 
 from fuxictr_qnn.layers import embedding
+from fuxictr_qnn.models import DNN, LR, DeepFM, FinalMLP, WideDeep
 from fuxictr_qnn.models.embedding import FeatureEmbedding
-from tests.synthetic import make_batches, make_feature_map, vector_spec
+from tests.synthetic import BASE, make_batches, make_feature_map, sequence_spec, vector_spec
 
 SIZES = {"a": 9, "b": 7, "c": 5}
 KINDS = {
@@ -89,3 +91,17 @@ def test_some_of_the_features():
             assert torch.equal(ours(X, **chosen), expected)
     part = {"c": X["c"], "a": X["a"]}
     assert torch.equal(ours(part), theirs(part))
+
+
+@pytest.mark.parametrize("cls", [DNN, LR, WideDeep, DeepFM, FinalMLP])
+def test_tables_that_nothing_shares_start_small(cls):
+    """FuxiCTR draws linear weights of a feature that shares its embedding from N(0, 1), others from 1e-4."""
+    shares = sequence_spec(90, 3) | {"share_embedding": "i"}
+    feature_map = make_feature_map({"a": 90, "i": 90}, dim=4, extra={"h": shares})
+    options = {"fs1_context": ["h"]} if cls is FinalMLP else {}
+    torch.manual_seed(0)
+    model = cls(feature_map, embedding_dim=4, **options, **BASE)
+    tables = {name: table.weight for name, table in model.named_modules() if isinstance(table, nn.Embedding)}
+    assert len(tables) == {DNN: 2, LR: 3, FinalMLP: 3}.get(cls, 5)
+    for name, weight in tables.items():
+        assert 5e-5 < weight[1:].std() < 2e-4 and not weight[0].any(), name

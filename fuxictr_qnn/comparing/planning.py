@@ -23,6 +23,7 @@ from fuxictr_qnn.reporting.runs import epochs_trained
 from fuxictr_qnn.reporting.statistics import LEAST_SEEDS, detectable_difference, pooled_sd
 from fuxictr_qnn.tuning.data import SweepData
 from fuxictr_qnn.tuning.space import Trial
+from fuxictr_qnn.tuning.store import monitored
 
 MEASURED = 4  # points of a model's space that are timed
 
@@ -170,16 +171,25 @@ class Stopwatch:
         Raises:
             RunError: one could not be timed.
         """
-        points = {entrant.label: _points(entrant, trials, self.zoo) for entrant in entrants}
+        points = {entrant.label: self._points(entrant, trials) for entrant in entrants}
         timings = self._all_timings([trial for some in points.values() for trial in some], fingerprint)
         return {
             entrant.label: _rate(
                 entrant,
-                [timings[self._name(trial, fingerprint)] for trial in points[entrant.label]],
+                {trial.digest: timings[self._name(trial, fingerprint)] for trial in points[entrant.label]},
                 self.folder,
             )
             for entrant in entrants
         }
+
+    def _points(self, entrant: Entrant, trials: int) -> list[Trial]:
+        """Settings that stand for all that are left: once every trial is done, the best one."""
+        if entrant.recipe or not trials:
+            return [entrant.base]
+        space = Points(entrant.tuner, trials, self.zoo)
+        found = space.trials(range(space.size))
+        best = _best(entrant, self.folder, len(found))
+        return [trial for trial in found if trial.digest == best] or found[:MEASURED]
 
     def _name(self, trial: Trial, fingerprint: str) -> str:
         return f"{trial.experiment.model} {trial.digest} {fingerprint} {self.key}"
@@ -218,23 +228,27 @@ class Stopwatch:
         )
 
 
-def _points(entrant: Entrant, trials: int, zoo: Path | None) -> list[Trial]:
-    """Settings that stand for all of an entrant's."""
-    if entrant.recipe or not trials:
-        return [entrant.base]
-    space = Points(entrant.tuner, min(trials, MEASURED), zoo)
-    return space.trials(range(space.size))
+def _best(entrant: Entrant, folder: Folder, trials: int) -> str | None:
+    """Digest of the config that the final runs will have; None while trials are left, or where one failed."""
+    done, fit = _metrics(folder, entrant, "tune"), entrant.base.experiment.fit
+    if len(done) < trials:
+        return None
+    choose = max if fit.monitor_mode == "max" else min
+    return choose(done, key=lambda record: monitored(record["valid"], fit))["config_digest"]
 
 
-def _rate(entrant: Entrant, timings: Sequence[dict[str, Any]], folder: Folder) -> Rate:
+def _rate(entrant: Entrant, timings: dict[str, dict[str, Any]], folder: Folder) -> Rate:
+    """From timings by digest; where one setting stands for all, the epochs of its own runs count."""
     cap = entrant.base.experiment.fit.epochs
-    done = [_epochs(record) for part in ("tune", "runs") for record in _metrics(folder, entrant, part)]
+    records = [record for part in ("tune", "runs") for record in _metrics(folder, entrant, part)]
+    own = [record for record in records if list(timings) == [record["config_digest"]]]
+    done = [_epochs(record) for record in own or records]
     guess = min(cap, max(LEAST_EPOCHS, round(EPOCH_SHARE * cap)))
     return Rate(
         entrant.label,
         entrant.recipe,
-        statistics.fmean(timing["train"] for timing in timings),
-        statistics.fmean(timing["evaluate"] for timing in timings),
+        statistics.fmean(timing["train"] for timing in timings.values()),
+        statistics.fmean(timing["evaluate"] for timing in timings.values()),
         cap,
         statistics.fmean(done) if done else guess,
         bool(done),

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from fuxictr_qnn.comparing.budget import Rate, numbers_within
-from fuxictr_qnn.comparing.planning import Plan, make_plan
+from fuxictr_qnn.comparing.planning import Plan, Stopwatch, make_plan
+from fuxictr_qnn.tuning.data import SweepData
 from tests.comparing.made_pool import Killed, MadePool
 
 
@@ -80,3 +81,34 @@ def test_more_seeds_than_a_budget_chose(bench):
     plan = make_plan(prepared, rates(prepared.entrants), bench.folder, 1)
     assert prepared.terms.seeds == 10 and plan.scorings == 30
     assert all(line.seeds == 10 for line in plan.lines)
+
+
+def test_final_runs_take_what_the_best_trial_took(bench):
+    """Once every trial is done: before, what is left may be any of them."""
+    prepared, timed = bench.prepare(), {}
+
+    def log_timing(line):
+        timed[line.split(":")[0].strip()] = timed.get(line.split(":")[0].strip(), 0) + 1
+
+    def expected(pool):
+        watch = Stopwatch(bench.folder, SweepData(bench.data), pool, "cpu", log=log_timing)
+        terms = bench.prepare().terms
+        return watch.rates(prepared.entrants, terms.data_fingerprint, terms.trials)["DNN_clicks"]
+
+    rate = expected(MadePool())
+    assert timed["DNN_clicks"] == 2 and rate.train == 2.0 and not rate.known
+    bench.do()
+    (best,) = bench.folder.path.glob("tune/DNN_clicks/data-*/DNN_clicks-*/seed2024/model.pt")  # keep=1
+    record = json.loads((best.parent / "metrics.json").read_text())
+    (best.parent / "metrics.json").write_text(json.dumps(record | {"epochs": 7}))
+    for run in bench.folder.runs.glob("DNN_clicks-*/seed*/metrics.json"):
+        assert json.loads(run.read_text())["config_digest"] == record["config_digest"]
+        run.write_text(json.dumps(json.loads(run.read_text()) | {"epochs": 7}))
+    timings = bench.folder.timings
+    slow = {
+        name: found | {"train": 9.0} for name, found in timings.items() if record["config_digest"] in name
+    }
+    assert len(slow) == 1
+    bench.folder.write_timings(timings | slow)
+    rate = expected(None)  # nothing is timed again
+    assert (rate.train, rate.evaluate, rate.epochs, rate.known) == (9.0, 0.5, 7.0, True)

@@ -16,8 +16,10 @@ from fuxictr_qnn.paths import shipped
 BLOCKS = ("base_config", "base_expid", "dataset_id", "dataset_config", "model_config", "tuner_space")
 _UNSET = (None, "", "TBD")
 
-# Keys that no sweep can vary, and why.
+# Keys that no sweep can vary, and why. All but dataset_id may have one value for all trials, as FuxiCTR's own
+# tuner files give them one.
 NOT_SWEPT = {
+    "metrics": "trials are compared by them; several for all trials are a list in the list: [[AUC, logloss]]",
     "monitor": "trials are compared by it",
     "monitor_mode": "trials are compared by it",
     "task": "trials are compared by their metrics",
@@ -147,7 +149,6 @@ def _space(
         for key, values in lists.items()
         if not values
     ]
-    problems += [f"{place}: {key} cannot be swept: {NOT_SWEPT[key]}" for key in lists if key in NOT_SWEPT]
     problems += [
         f"--set {key}: the tuner_space of {file} gives it values: change them there"
         for key, _ in sets
@@ -155,6 +156,11 @@ def _space(
     ]
     distinct = {key: _distinct(values) for key, values in lists.items()}
     axes = {key: values for key, values in distinct.items() if len(values) > 1}
+    problems += [
+        f"{place}: {key} cannot be swept: {why}"
+        for key, why in NOT_SWEPT.items()
+        if key in axes or (key == "dataset_id" and key in lists)
+    ]
     return axes, {key: values[0] for key, values in distinct.items() if len(values) == 1}
 
 

@@ -166,7 +166,8 @@ class TestWrong:
         return capsys.readouterr().err
 
     def test_everything_that_needs_no_model(self, capsys, two_cores):
-        content = tuner_content({"num_row": [], "task": ["regression"]}) | {"base_expid": "QNNalpha_click"}
+        space = {"num_row": [], "task": ["regression", "binary_classification"]}
+        content = tuner_content(space) | {"base_expid": "QNNalpha_click"}
         Path("tuner.yaml").write_text(yaml.safe_dump(content))
         Path("blocked").touch()
         options = ["--workers", 3, "--set", "epochs", "--out", "blocked/x", "--gpu", 99, "--search", "random"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from fuxictr_qnn import grammar
@@ -144,18 +145,26 @@ def _check_task(fit: Settings, metrics: list[str], problems: list[str]) -> None:
 
 
 def _check_optimizer(fit: Settings, problems: list[str]) -> None:
-    """One of torch.optim by name; FuxiCTR also writes adam for Adam."""
-    optimizer = fit.get("optimizer")
-    if not optimizer or not isinstance(optimizer.value, str) or optimizer.value.lower() == "adam":
+    """One of torch.optim by name, and options that it has; FuxiCTR also writes adam for Adam."""
+    optimizer, options = _value(fit, "optimizer"), fit.get("optimizer_params")
+    if not isinstance(optimizer.value, str) or (optimizer.value.lower() == "adam" and options is None):
         return
     from torch import optim
 
+    name = "Adam" if optimizer.value.lower() == "adam" else optimizer.value
     known = [name for name, value in vars(optim).items() if isinstance(value, type) and name not in UNSUITED]
-    if optimizer.value not in known:
+    if name not in known:
         problems.append(
             f"{optimizer.origin}: optimizer = {shown(optimizer.value)}: expected one of torch.optim's "
             f"{', '.join(known)}.{nearest(optimizer.value, known)}"
         )
+    elif options is not None and isinstance(options.value, dict):
+        accepted = [key for key in signature(getattr(optim, name)).parameters if key not in ("params", "lr")]
+        problems += [
+            f"{options.origin}: optimizer_params: {name} has no option {key}.{nearest(str(key), accepted)}"
+            for key in options.value
+            if key not in accepted
+        ]
 
 
 def _check_monitor(fit: Settings, metrics: list[str], problems: list[str]) -> None:

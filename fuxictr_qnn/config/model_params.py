@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -15,7 +16,7 @@ from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, ONLY_O
 from fuxictr_qnn.config.merging import Setting, Settings
 from fuxictr_qnn.config.problems import sentences
 from fuxictr_qnn.errors import nearest, shown
-from fuxictr_qnn.models.registry import constructor_keys, is_own
+from fuxictr_qnn.models.registry import constructor_keys, is_own, parameters_of
 
 GIVEN_BY_TRAINING = frozenset({"feature_map", "model_id", "gpu", "model_root", "verbose"})
 
@@ -91,9 +92,10 @@ def _checked_value(expected: Any, key: str, setting: Setting, problems: list[str
 
 
 def _expected_type(cls: type, key: str, own: bool) -> Any:
-    """The type of a constructor's parameter: its annotation, else that of its default where it is a number.
+    """The type of a constructor's parameter: its annotation, else that of its default.
 
-    Elsewhere than in our models, `dropout=0` may well mean any number.
+    A default tells where it is a number, or in our models a list: `hidden_units: [400, 400]` in a tuner file
+    is twice the value 400. Elsewhere than in our models, `dropout=0` may well mean any number.
     """
     init, parameter = _parameter(cls, key)
     if parameter is None:
@@ -101,6 +103,8 @@ def _expected_type(cls: type, key: str, own: bool) -> Any:
     by_default = type(parameter.default) if isinstance(parameter.default, (bool, int, float)) else None
     if by_default is int and not own:
         by_default = float | int
+    if own and isinstance(parameter.default, (list, tuple)):
+        by_default = list | None
     return _annotation(init, key) or by_default
 
 
@@ -108,12 +112,13 @@ def _parameter(cls: type, key: str) -> tuple[Any, inspect.Parameter | None]:
     """The constructor that names `key`, and its parameter; the first class in the MRO that has it."""
     for base in cls.__mro__:
         init = vars(base).get("__init__")
-        parameters = inspect.signature(init).parameters if inspect.isfunction(init) else {}
+        parameters = parameters_of(init) if inspect.isfunction(init) else {}
         if key in parameters:
             return init, parameters[key]
     return None, None
 
 
+@lru_cache(maxsize=1024)
 def _annotation(init: Any, key: str) -> Any:
     try:
         return typing.get_type_hints(init).get(key)

@@ -14,7 +14,8 @@ import importlib.metadata
 import inspect
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,12 @@ def zoo_package(module: str) -> str:
     return module.partition(".")[0] if module.startswith(ZOO) else ""
 
 
+@lru_cache(maxsize=1024)  # a sweep asks for the same few thousands of times
+def parameters_of(init: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a constructor, `self` included."""
+    return inspect.signature(init).parameters
+
+
 def constructor_keys(cls: type) -> tuple[set[str], bool]:
     """Named constructor parameters of a class and its bases, and whether it takes any others.
 
@@ -160,7 +167,7 @@ def constructor_keys(cls: type) -> tuple[set[str], bool]:
     for base in cls.__mro__:
         if "__init__" not in vars(base) or base.__name__ == "Module":
             continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        parameters = list(parameters_of(base.__init__).values())[1:]
         keys.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
         if not open_ended:
@@ -175,7 +182,7 @@ def constructor_default(cls: type, key: str) -> Any:
     """What a key is where a config leaves it out, by the first class that names it; else NO_DEFAULT."""
     for base in cls.__mro__:
         if "__init__" in vars(base):
-            parameter = inspect.signature(base.__init__).parameters.get(key)
+            parameter = parameters_of(base.__init__).get(key)
             if parameter is not None:
                 return parameter.default
     return NO_DEFAULT

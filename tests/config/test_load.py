@@ -298,6 +298,8 @@ WRONG_LINES = {
     "optimizer: adamw": ("optimizer = 'adamw'", "'AdamW'"),
     "optimizer: LBFGS": ("optimizer = 'LBFGS'", "Adam, "),
     "optimizer: SparseAdam": ("optimizer = 'SparseAdam'", "Adam, "),
+    "optimizer_params: {epss: 1.e-8}": ("optimizer_params: Adam has no option epss", "'eps'"),
+    "optimizer: SGD\noptimizer_params: {momentun: 0.9}": ("SGD has no option momentun", "'momentum'"),
     "accumulate_steps: true": ("accumulate_steps = True", "a whole number"),
     "batch_size: '64'": ("batch_size = '64'", "a whole number"),
     "learning_rate: yes": ("learning_rate = True", "a number"),

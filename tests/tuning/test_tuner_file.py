@@ -127,6 +127,35 @@ class TestValues:
         tuner = read_tuner(write(tuner_content({"num_row": [2, 2], "net_dropout": [0, 0.5, 0]})))
         assert (tuner.axes, tuner.fixed) == ({"net_dropout": [0, 0.5]}, {"num_row": 2})
 
+    def test_what_trials_are_compared_by_may_have_one_value(self):
+        """As the files have it that FuxiCTR's benchmarks were tuned with: every key of an experiment."""
+        same = {"metrics": [["logloss", "AUC"]], "monitor": "logloss", "monitor_mode": "min"}
+        same |= {"task": ["binary_classification"], "streaming": False}
+        space = Space(read_tuner(write(tuner_content(SPACE | same))))
+        assert space.monitor == "logloss" and space.size == 2
+        assert [*space.trial(space.values(0)).experiment.fit.metrics] == ["logloss", "AUC"]
+
+    @pytest.mark.parametrize(
+        ("space", "part"),
+        [
+            ({"metrics": ["AUC", "logloss"]}, "metrics cannot be swept: .* [[AUC, logloss]]"),
+            ({"dataset_id": "demo"}, "dataset_id cannot be swept: .*beside tuner_space"),
+        ],
+    )
+    def test_what_trials_are_compared_by_has_no_second_value(self, space, part):
+        with pytest.raises(RequestError, match=part.replace("[", r"\[").replace("]", r"\]")):
+            read_tuner(write(tuner_content(SPACE | space)))
+
+    def test_a_list_of_numbers_is_no_list_of_lists(self):
+        """FuxiCTR takes each number for a value, and its trials fail one by one."""
+        same = {"model": "DNN", "num_layers": None}
+        content = tuner_content({"hidden_units": [400, 400]}, **same)
+        del content["model_config"]["QNNalpha_clicks"]["num_layers"]
+        with pytest.raises(RequestError, match="tuner_space: hidden_units = 400: expected a list"):
+            Space(read_tuner(write(content)))
+        content["tuner_space"]["hidden_units"] = [[400, 400], [20], None]
+        assert Space(read_tuner(write(content))).size == 3
+
     def test_a_dotted_key_changes_an_entry(self):
         content = tuner_content(
             {"optimizer_params.eps": [1e-8, 1e-6]}, optimizer_params={"betas": [0.9, 0.99]}

@@ -35,7 +35,10 @@ def watching(console: Console, sweep: Sweep, workers: int) -> Iterator[Watch]:
     with Live(console=console, get_renderable=lambda: _live(sweep, progress), refresh_per_second=2) as live:
 
         def refresh(sweep: Sweep, row: Row, event: Event) -> None:
-            progress.note(row, event)
+            if row.standing.state == "failed":  # the table has no room for the reason
+                _say(console, progress, row, event)
+            else:
+                progress.note(row, event)
             live.refresh()
 
         yield refresh
@@ -61,7 +64,8 @@ class _Progress:
         said += [f"{count} {state}" for state in ("pruned", "failed") if (count := sweep.count(state))]
         said.append(f"{left} to do")
         if (best := sweep.best) is not None:
-            said.append(f"best {best.standing.value:.{DECIMALS}f} ({best.trial.label or best.trial.digest})")
+            label = best.trial.settings_label if len(sweep.winners) > 1 else best.trial.label
+            said.append(f"best {sweep.best_value:.{DECIMALS}f} ({label or best.trial.digest})")
         if left and self.seconds:
             mean = sum(self.seconds) / len(self.seconds)
             said.append(f"about {_duration(mean * left / min(self.workers, left))} left")
@@ -137,7 +141,8 @@ def plan_table(sweep: Sweep) -> Group:
 def _plan(sweep: Sweep) -> str:
     unknown = max(0, sweep.search.count - len(sweep.rows))
     later = f", {unknown} more as the search proposes them" if unknown else ""
-    return f"{len(sweep.all_rows)} trials{later}; {sweep.to_do} to do, in {sweep.store.folder}"
+    count = len(sweep.all_rows)
+    return f"{count} trial{'s' * (count != 1)}{later}; {sweep.to_do} to do, in {sweep.store.folder}"
 
 
 def final_table(console: Console, sweep: Sweep, places: Sequence[str]) -> None:
@@ -158,12 +163,15 @@ def final_table(console: Console, sweep: Sweep, places: Sequence[str]) -> None:
     plots = ", plots/" if (folder / "plots").is_dir() else ""
     lines = [f"wrote {folder}/results.csv, results.md{plots}"]
     if sweep.others:
-        lines.append(f"{sweep.others} trials there are of another space or on other data, and not counted")
+        lines.append(
+            f"not counted: {sweep.others} more trials there, of other values or data, or of another search "
+            "and not done"
+        )
     if not has_matplotlib():
         lines.append(NO_PLOTS)
     if sweep.best is not None:
         words = ["fuxictr", "run", "--config", f"{folder}/best.yaml"]
-        words += ["--seed", *map(str, final_seeds(sweep.best.trial)), *places]
+        words += ["--seed", *map(str, final_seeds(sweep)), *places]
         lines.append(f"next: {shlex.join(words)}")
     for line in lines:
         console.print(line, soft_wrap=True)

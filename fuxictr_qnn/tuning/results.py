@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fuxictr_qnn.files import write_text
 from fuxictr_qnn.reporting.table import markdown
-from fuxictr_qnn.tuning.space import Trial, value_text
+from fuxictr_qnn.tuning.space import value_text
 from fuxictr_qnn.tuning.sweep import Row, Sweep
 
 DIGITS = 6
@@ -81,7 +82,7 @@ def write_tables(sweep: Sweep) -> None:
     write_text(folder / "results.csv", text.getvalue())
     write_text(folder / "results.md", _page(sweep, table.for_people()))
     if sweep.best is not None:
-        write_text(folder / "best.yaml", _best_config(sweep, sweep.best))
+        write_text(folder / "best.yaml", _best_config(sweep))
     else:  # of another space, or on other data
         (folder / "best.yaml").unlink(missing_ok=True)
 
@@ -91,29 +92,41 @@ def _page(sweep: Sweep, table: Table) -> str:
     counts = {state: sweep.count(state) for state in ("done", "pruned", "failed")}
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
     data = sorted({row.folder.fingerprint for row in sweep.all_rows})
-    each = sorted({row.trial.seed for row in sweep.all_rows})
-    seeds = f"seed{'s' * (len(each) > 1)} {', '.join(map(str, each))}"
+    best = f"The best settings: {_best_settings(sweep)}. " if len(sweep.winners) > 1 else ""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
     return (
         f"# {tuner.name}\n\n"
-        f"{tuner.expid} on {tuner.dataset.name} (data {', '.join(data)}), {seeds}, varied by "
-        f"{tuner.file.name}: {said}; {sweep.to_do} to do. Search: {sweep.options.search}. "
+        f"{tuner.expid} on {tuner.dataset.name} (data {', '.join(data)}), {_seeds(sweep.all_rows)}, "
+        f"varied by {tuner.file.name}: {said}; {sweep.to_do} to do. Search: {sweep.options.search}. {best}"
         "Every figure is of the validation split; no trial has read the test split.\n\n"
         f"{markdown(table.headings, rows)}\n"
     )
 
 
-def _best_config(sweep: Sweep, best: Row) -> str:
+def _best_config(sweep: Sweep) -> str:
     """The config of the best trial as its run folder has it, and what it is."""
-    label = best.trial.label or "the base settings"
-    value = f"valid {sweep.space.monitor} {best.standing.value:.{DIGITS}f}"
-    config = (best.folder.path / "config.yaml").read_text()
+    config = (sweep.best.folder.path / "config.yaml").read_text()
     return (
-        f"# {label}: {value}, the best of {len(sweep.done)} trials\n"
-        f"#     fuxictr run --config best.yaml --seed {' '.join(map(str, final_seeds(best.trial)))}\n{config}"
+        f"# {_best_settings(sweep)}, the best of {len(sweep.done)} trials\n"
+        f"#     fuxictr run --config best.yaml --seed {' '.join(map(str, final_seeds(sweep)))}\n{config}"
     )
 
 
-def final_seeds(trial: Trial) -> list[int]:
-    """The first three from 1 on that are not the one it was chosen with."""
-    return [seed for seed in range(1, 5) if seed != trial.seed][:3]
+def _best_settings(sweep: Sweep) -> str:
+    """The best settings and their value, as a sentence without its end."""
+    several = len(sweep.winners) > 1
+    label = sweep.best.trial.settings_label if several else sweep.best.trial.label
+    over = f", the mean over {_seeds(sweep.winners)}" if several else ""
+    value = f"valid {sweep.space.monitor} {sweep.best_value:.{DIGITS}f}"
+    return f"{label or 'the base settings'}: {value}{over}"
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    seeds = sorted({row.trial.seed for row in rows})
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def final_seeds(sweep: Sweep) -> list[int]:
+    """The first three from 1 on that chose nothing: no trial had them."""
+    used = {row.trial.seed for row in sweep.all_rows}
+    return [seed for seed in range(1, len(used) + 4) if seed not in used][:3]

@@ -82,6 +82,11 @@ class Trial:
     def label(self) -> str:
         return "  ".join(self.words)
 
+    @property
+    def settings_label(self) -> str:
+        """The label without the seed."""
+        return "  ".join(word for word in self.words if not word.startswith("seed="))
+
 
 def value_text(value: Any) -> str:
     """A value as tables show it."""

@@ -75,6 +75,8 @@ class Sweep:
         self._rule = RULES[options.prune] if options.prune else None
         self.search = self._search()
         self._add_all(self.search.planned)
+        if isinstance(self.search, Planned):
+            self._add_done()
         if options.tag is not None and not any(self._is_tagged(trial) for trial in self.search.planned):
             names = [text for trial in self.search.planned for text in (trial.digest, *trial.words)]
             raise RequestError(
@@ -87,21 +89,29 @@ class Sweep:
             return Planned(grid(self.space, options.trials))
         if options.search == "random":
             return Planned(at_random(self.space, options.trials))
-        return Tpe(self.space, list(self._known()), options.trials, self.maximise)
+        return Tpe(self.space, list(self._known(self._fingerprint_of)), options.trials, self.maximise)
 
-    def _known(self) -> Iterator[Trial]:
+    def _known(self, fingerprint_of: Callable[[Trial], str | None]) -> Iterator[Trial]:
         """The trials of earlier sessions that are points of this space, on today's data."""
         for fingerprint, folder, values in self.store.kept():
             if self.space.holds(values):
                 trial = self.space.trial({key: values[key] for key in self.space.axes})
                 if folder == self.store.of(trial, fingerprint).path:
-                    if self._fingerprint_of(trial) == fingerprint:
+                    if fingerprint_of(trial) == fingerprint:
                         yield trial
 
     def _add_all(self, trials: list[Trial]) -> None:
         one_each = {trial.dataset.model_dump_json(): trial for trial in trials}
         do_all(lambda trial=trial: self._fingerprint_of(trial) for trial in one_each.values())
         do_all(lambda trial=trial: self._add(trial) for trial in trials)
+
+    def _add_done(self) -> None:
+        """What earlier sessions did of this space beyond these trials: the best one may be among it."""
+        for trial in self._known(self.data.found):  # builds nothing that this search does not need
+            if trial.identity not in self.rows:
+                folder = self.store.of(trial, self.data.found(trial))
+                if folder.standing().state == "done":
+                    self._add(trial)
 
     def _add(self, trial: Trial) -> Row:
         """A row for a trial, as it stands on disk. Trials that read equal files are one."""
@@ -124,8 +134,32 @@ class Sweep:
         return sorted(rows, key=lambda row: row.standing.value, reverse=self.maximise)
 
     @property
+    def winners(self) -> list[Row]:
+        """The done trials of the best settings, the best first: one, or where seeds are swept, one a seed.
+
+        The mean over the seeds decides, so that no lucky seed does; settings that failed or were pruned with
+        some seed come after all others.
+        """
+        groups: dict[Path, list[Row]] = {}
+        for row in self.done:
+            groups.setdefault(row.folder.path.parent, []).append(row)
+        lost = {r.folder.path.parent for r in self.all_rows if r.standing.state in ("failed", "pruned")}
+        sign = 1 if self.maximise else -1
+
+        def rank(group: list[Row]) -> tuple[bool, float]:
+            return group[0].folder.path.parent not in lost, sign * _mean(group)
+
+        return max(groups.values(), key=rank, default=[])
+
+    @property
     def best(self) -> Row | None:
-        return next(iter(self.done), None)
+        """The best trial of the best settings."""
+        return next(iter(self.winners), None)
+
+    @property
+    def best_value(self) -> float:
+        """The monitored value of the best settings, the mean over their seeds."""
+        return _mean(self.winners)
 
     def count(self, *states: str) -> int:
         """How many trials stand so."""
@@ -139,7 +173,9 @@ class Sweep:
 
     @property
     def others(self) -> int:
-        """How many trials in the folder are of another space or on other data, and do not count here."""
+        """How many trials in the folder do not count here: of other values, or on other data, or begun by
+        another search and not done.
+        """
         return sum(folder not in self._by_folder for _, folder, _ in self.store.kept())
 
     # Doing it
@@ -245,6 +281,10 @@ class Sweep:
     @staticmethod
     def _told(standing: Standing) -> float | None:
         return None if standing.state == "failed" else standing.value
+
+
+def _mean(rows: Sequence[Row]) -> float:
+    return sum(row.standing.value for row in rows) / len(rows)
 
 
 def run_sweeps(sweeps: Sequence[Sweep], pool: Pool, watch: Watch = lambda sweep, row, event: None) -> None:

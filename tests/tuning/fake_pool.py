@@ -26,6 +26,9 @@ class FakePool:
         fails: experiment -> why it fails after its first evaluation; None: it does not. A text that begins
             with "killed" is what a signal does.
         die_after: so many events later wait() raises Killed, and nothing is cleaned up.
+
+    Attributes:
+        job: the one whose step is done, for a curve that wants its seed.
     """
 
     class Killed(BaseException):
@@ -75,6 +78,7 @@ class FakePool:
         return events
 
     def _step(self, job: Job) -> Event:
+        self.job = job
         experiment, folder = job.experiment, RunFolder(job.out, job.experiment, job.seed)
         if folder.metrics is not None and not job.restart:
             return Ended(job, Outcome("done", metrics=folder.metrics, reused=True))

@@ -129,6 +129,39 @@ class TestOneSession:
         assert sweep.best.standing.value == pytest.approx(0.6 + 0.04 - 0.01 - 0.05 / 3 - 0.5, abs=1e-6)
 
 
+def by_seed(aucs: dict[tuple[int, int], float], fails: tuple[int, int] | None = None) -> FakePool:
+    """What trials reach by (num_row, seed), and which of them fails."""
+    pool = FakePool()
+
+    def settings(experiment) -> tuple[int, int]:
+        return experiment.model_params.get("num_row", 2), pool.job.seed
+
+    pool.curve = lambda experiment: [aucs[settings(experiment)]] * experiment.fit.epochs
+    pool.fails = lambda experiment: "ZeroDivisionError" if settings(experiment) == fails else None
+    return pool
+
+
+class TestSeeds:
+    """Seeds as an axis: settings are compared by their mean."""
+
+    SPACE = {"num_row": [1, 2], "seed": [1, 2]}
+
+    def test_no_lucky_seed_decides(self, bench):
+        values = {(1, 1): 0.70, (1, 2): 0.72, (2, 1): 0.60, (2, 2): 0.75}
+        sweep, _ = bench.do(self.SPACE, by_seed(values))
+        assert sweep.best.trial.values == {"num_row": 1, "seed": 2}
+        assert sweep.best_value == pytest.approx(0.71)
+        text = (bench.folder / "best.yaml").read_text()
+        assert text.startswith("# num_row=1: valid AUC 0.710000, the mean over seeds 1, 2, the best of 4")
+        assert "--seed 3 4 5\n" in text, "no seed of the sweep"
+        assert "The best settings: num_row=1: valid AUC 0.710000" in (bench.folder / "results.md").read_text()
+
+    def test_settings_that_fail_with_a_seed_come_last(self, bench):
+        values = {(1, 1): 0.70, (1, 2): 0.70, (2, 1): 0.80, (2, 2): 0.80}
+        sweep, _ = bench.do(self.SPACE, by_seed(values, fails=(2, 2)))
+        assert (sweep.count("failed"), sweep.best.trial.values["num_row"]) == (1, 1)
+
+
 class TestAgain:
     def test_the_same_command_does_nothing_more(self, bench):
         bench.do(EIGHT)
@@ -147,6 +180,20 @@ class TestAgain:
         sweep, pool = bench.do({"num_row": [1, 2]}, expid={"net_dropout": 0.2})
         assert not pool.started and len(bench.table()) == 2 and sweep.others == 6
         assert (bench.folder / "best.yaml").read_text().startswith("# num_row=2: ")
+
+    @pytest.mark.parametrize("less", [{"trials": 2}, {"search": "random", "trials": 1}])
+    def test_a_shorter_search_forgets_no_trial_that_is_done(self, bench, less):
+        sweep, _ = bench.do(EIGHT)
+        best = sweep.best.trial.digest
+        sweep, pool = bench.do(EIGHT, **less)
+        assert not pool.started and len(bench.table()) == 8 and (sweep.others, sweep.to_do) == (0, 0)
+        assert sweep.best.trial.digest == bench.table()[0]["trial"] == best
+
+    def test_what_another_search_did_not_end_is_not_done_by_a_shorter_one(self, bench):
+        bench.do({"num_row": [1, 2, 3, 4]}, FakePool(fails=fails))
+        sweep, pool = bench.do({"num_row": [1, 2, 3, 4]}, trials=1, retry_failed=True)
+        assert not pool.started and [row["state"] for row in bench.table()] == ["done"] * 2
+        assert (sweep.others, sweep.to_do) == (2, 0)
 
     def test_another_base_is_another_set_of_trials(self, bench):
         bench.do({"num_row": [1, 2]})

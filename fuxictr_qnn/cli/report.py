@@ -161,12 +161,12 @@ def _short(table: Table, width: int) -> RichTable:
     columns = {
         _brief(heading): [_brief(row.cells[i].text) for row in table.rows]
         for i, heading in enumerate(table.headings)
-        if _brief(heading) in SHOWN
+        if _brief(heading) in SHOWN and any(row.cells[i].text != MISSING for row in table.rows)
     }
     names = [row.cells[0].text for row in table.rows]
     room = width - min(NAME_WIDTH, max(map(len, names))) - GAP
     kept = set()
-    for heading in SHOWN:
+    for heading in (heading for heading in SHOWN if heading in columns):
         wide = max(map(len, [heading, *columns[heading]])) + GAP
         if wide <= room:
             kept.add(heading)

@@ -52,7 +52,8 @@ class Comparison:
     """What is known about the entries of one table.
 
     Attributes:
-        entries: best mean test AUC first; published recipes and what has no test AUC after all others.
+        entries: best mean test AUC first; published recipes and what has no test AUC after all others, the
+            best mean validation AUC first.
         comparator: None where no entry was trained on enough seeds.
         untested: why nothing is tested, as the end of a sentence; None where something is.
         differences: label -> difference to the comparator, for every other tested entry.
@@ -125,9 +126,9 @@ def choose_comparator(entries: Sequence[Entry]) -> Entry | None:
     return max(baselines, key=lambda entry: entry.spread("valid", "AUC").mean, default=None)
 
 
-def _rank(entry: Entry) -> tuple[bool, float]:
-    spread = entry.spread("test", "AUC")
-    return entry.recipe, -spread.mean if spread else float("inf")
+def _rank(entry: Entry) -> tuple[bool, float, float]:
+    test, valid = (entry.spread(split, "AUC") for split in ("test", "valid"))
+    return entry.recipe, *(-spread.mean if spread else float("inf") for spread in (test, valid))
 
 
 def _seeds_tested(entry: Entry) -> int:

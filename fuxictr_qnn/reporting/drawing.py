@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COLOURED = len(SERIES)  # entries beyond these are drawn in one soft colour
 FAR = 4  # times as far behind the best as the median is: no reason to flatten the rest
 WIDTH = 7.6  # of a picture, in inches
+LEAST_SPAN = 0.002  # of a metric, so that 0.0001 AUC does not look like a difference
 LEGEND_LETTERS = 108  # in a row of a legend, with room for the marks
 
 
@@ -39,7 +40,15 @@ def far_behind(values: Sequence[Sequence[float]]) -> float | None:
     reach = best - FAR * (best - median(means))
     begin = min(min(own) for own, mean in zip(values, means, strict=True) if mean >= reach)
     lowest = min(min(own) for own in values)
-    return begin if 2 * (best - begin) < best - lowest else None
+    return begin if 0 < 2 * (best - begin) < best - lowest else None  # 0: those in view are equal
+
+
+def show_least_span(axis: Axes) -> None:
+    """Let the vertical axis span LEAST_SPAN of its middle at least, about the same middle."""
+    low, high = axis.get_ylim()
+    middle = (low + high) / 2
+    half = max(high - low, LEAST_SPAN * abs(middle)) / 2
+    axis.set_ylim(middle - half, middle + half)
 
 
 def styles(items: Sequence) -> list[tuple[str, str]]:
@@ -80,9 +89,10 @@ def legend_rows(entries: Sequence[Entry]) -> int:
 
 
 def log_scale(axis: Axes, name: str) -> None:
+    """Along x."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    axis.set(xscale="log", xlabel=name, ylabel="test AUC")
+    axis.set(xscale="log", xlabel=name)
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(lambda value, _: short(value))

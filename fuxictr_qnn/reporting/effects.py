@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from fuxictr_qnn.reporting.drawing import styles
-from fuxictr_qnn.reporting.entries import UNSET, Entry, shown, varying_keys
+from fuxictr_qnn.reporting.drawing import show_least_span, styles
+from fuxictr_qnn.reporting.entries import AUC_OF, UNSET, Entry, shown, shown_split, varying_keys
 from fuxictr_qnn.reporting.theme import light
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 CROWD = 8  # more values are written upright, more groups in one colour and without a name
 LETTERS = 44  # of a name in the legend of a small plot
+AXIS_LETTERS = 40  # below a small plot
 NAMES = {"num_row": "M: rows of the product", "num_heads": "H: heads", "num_layers": "L: layers"}
 
 
 def one_key_apart(entries: Sequence[Entry]) -> Iterator[tuple[str, list[list[Entry]]]]:
     """Key -> groups of entries that differ in it only; rows, heads and layers first."""
-    scored = [entry for entry in entries if entry.values("test", "AUC")]
+    split = shown_split(entries)
+    scored = [entry for entry in entries if entry.values(split, "AUC")]
     keys = dict.fromkeys([*NAMES, *(key for entry in scored for key in entry.settings if key != "model")])
     for key in keys:
         groups = defaultdict(list)
@@ -35,10 +38,13 @@ def one_key_apart(entries: Sequence[Entry]) -> Iterator[tuple[str, list[list[Ent
 
 def draw_effect(axis: Axes, key: str, groups: Sequence[Sequence[Entry]]) -> None:
     values = [entry.settings.get(key, UNSET) for group in groups for entry in group]
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    split = shown_split(entry for group in groups for entry in group)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    numeric = numbers and _have_room(sorted(set(values)))
     places: dict[str, int] = {}
     if not numeric:
-        places = {value: place for place, value in enumerate(dict.fromkeys(map(json.dumps, values)))}
+        ordered = sorted(values) if numbers else values
+        places = {value: place for place, value in enumerate(dict.fromkeys(map(json.dumps, ordered)))}
         axis.set_xticks(list(places.values()), [shown(json.loads(value)) for value in places])
         axis.tick_params(axis="x", labelrotation=90 if len(places) > CROWD else 0)
         axis.margins(x=0.02 if len(places) > CROWD else 0.2)
@@ -46,10 +52,10 @@ def draw_effect(axis: Axes, key: str, groups: Sequence[Sequence[Entry]]) -> None
     for group, name, (colour, marker) in zip(groups, _names(groups, key), styles(groups), strict=True):
         points = []
         for entry in group:
-            value, spread = entry.settings.get(key, UNSET), entry.spread("test", "AUC")
+            value, spread = entry.settings.get(key, UNSET), entry.spread(split, "AUC")
             points.append((value if numeric else places[json.dumps(value)], spread.mean, spread.sd or 0))
         x, y, sd = zip(*sorted(points), strict=True)
-        line = "-" if numeric or crowded else "none"
+        line = "-" if numbers or crowded else "none"
         colour, marker = (light("soft"), "o") if crowded else (colour, marker)
         axis.errorbar(
             x, y, sd, color=colour, marker=marker, markersize=5, linestyle=line, elinewidth=1, label=name
@@ -57,11 +63,23 @@ def draw_effect(axis: Axes, key: str, groups: Sequence[Sequence[Entry]]) -> None
     if numeric and len(set(values)) <= CROWD:
         axis.set_xticks(sorted(set(values)), [shown(value) for value in sorted(set(values))])
         axis.minorticks_off()
-    axis.set(title=NAMES.get(key, key), ylabel="test AUC")
+    axis.set(title=NAMES.get(key, key), ylabel=AUC_OF[split])
+    show_least_span(axis)
     if 1 < len(groups) <= CROWD:
         axis.legend(
             loc="upper left", bbox_to_anchor=(-0.1, -0.22 if len(places) > CROWD else -0.12), fontsize=7.5
         )
+
+
+def _have_room(values: Sequence[float]) -> bool:
+    """Whether the marks of an axis fit beside each other in proportion: 0.001, 0.01 and 0.1 do not."""
+    if not 1 < len(values) <= CROWD:
+        return True
+    scale = AXIS_LETTERS / (values[-1] - values[0])
+    return all(
+        (after - before) * scale > (len(shown(before)) + len(shown(after)) + 1) / 2
+        for before, after in pairwise(values)
+    )
 
 
 def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:

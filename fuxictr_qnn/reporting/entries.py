@@ -64,6 +64,14 @@ class Entry:
         return spread.mean if spread else None
 
 
+def shown_split(entries: Iterable[Entry]) -> str:
+    """The split whose AUC pictures show: "test", or "valid" where no run has read the test split (sweeps)."""
+    return "test" if any(entry.values("test", "AUC") for entry in entries) else "valid"
+
+
+AUC_OF = {"test": "test AUC", "valid": "validation AUC"}
+
+
 def entries_by_data(
     runs: Iterable[Run],
     recipes: Collection[str] = (),

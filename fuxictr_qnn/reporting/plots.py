@@ -22,7 +22,7 @@ from fuxictr_qnn.reporting.drawing import (
     styles,
 )
 from fuxictr_qnn.reporting.effects import CROWD, draw_effect, one_key_apart
-from fuxictr_qnn.reporting.entries import Entry
+from fuxictr_qnn.reporting.entries import AUC_OF, Entry, shown_split
 from fuxictr_qnn.reporting.labels import place_labels
 from fuxictr_qnn.reporting.theme import light, themed
 from fuxictr_qnn.training.calibration import reliability
@@ -71,28 +71,29 @@ def pictures(entries: Sequence[Entry]) -> list[Picture]:
 
 def seed_strips(entries: Sequence[Entry]) -> Picture | None:
     """A row an entry, a dot a seed."""
-    scored = [entry for entry in entries if entry.values("test", "AUC")]
+    split = shown_split(entries)
+    scored = [entry for entry in entries if entry.values(split, "AUC")]
     if not scored:
         return None
     figure = new_figure(WIDTH, 0.9 + 0.26 * len(scored))
-    axis, begin = figure.subplots(), far_behind([entry.values("test", "AUC") for entry in scored])
+    axis, begin = figure.subplots(), far_behind([entry.values(split, "AUC") for entry in scored])
     for row, (entry, (colour, marker)) in enumerate(zip(scored, styles(scored), strict=True)):
-        values = entry.values("test", "AUC")
+        values = entry.values(split, "AUC")
         axis.plot([min(values), max(values)], [row, row], color=colour, linewidth=1)
         axis.plot(values, [row] * len(values), marker, color=colour, markersize=5, alpha=0.8)
         axis.plot([np.mean(values)], [row], "|", color=light("ink"), markersize=14)
         if begin is not None and min(values) < begin:
             _point_left(axis, row, min(values), colour)
     if begin is not None:
-        best = max(max(entry.values("test", "AUC")) for entry in scored)
+        best = max(max(entry.values(split, "AUC")) for entry in scored)
         axis.set_xlim(begin - 0.2 * (best - begin), best + 0.05 * (best - begin))
     axis.set_yticks(range(len(scored)), [entry.label for entry in scored])
     axis.tick_params(axis="y", labelcolor=light("ink"), length=0)
     axis.set_ylim(len(scored) - 0.4, -0.6)
-    axis.set_xlabel("test AUC")
+    axis.set_xlabel(AUC_OF[split])
     axis.locator_params(axis="x", nbins=6)
     axis.grid(visible=False, axis="y")
-    caption = "Test AUC: a dot is a seed, the upright line their mean."
+    caption = f"A dot is a seed's {AUC_OF[split]}, the upright line their mean."
     if begin is not None:
         caption += f" {POINTER} What is out of view."
     return Picture("seeds", "Seeds", caption, figure)
@@ -184,32 +185,36 @@ def _window_of(entries: Sequence[Entry], metric: str) -> tuple[float, float]:
 
 
 def cost(entries: Sequence[Entry]) -> Picture | None:
-    """Test AUC against parameters, and against latency where it was measured."""
-    scored = [entry for entry in entries if entry.values("test", "AUC")]
+    """AUC against parameters, and against latency where it was measured."""
+    split = shown_split(entries)
+    scored = [entry for entry in entries if entry.values(split, "AUC")]
     axes = {"parameters": "parameters", "latency_ms_per_100_rows": "ms for 100 rows"}
     known = [name for name in axes if any(entry.mean(name) for entry in scored)]
     if len(scored) < 2 or not known:
         return None
     figure = new_figure(WIDTH, 3.6 + 0.2 * legend_rows(scored[:NUMBERED]))
-    begin = far_behind([[entry.spread("test", "AUC").mean] for entry in scored])
+    begin = far_behind([[entry.spread(split, "AUC").mean] for entry in scored])
+    drawn = []
     for axis, name in zip(figure.subplots(1, len(known), squeeze=False)[0], known, strict=True):
-        points = _draw_cost(axis, scored, name, begin)
+        drawn.append((axis, _draw_cost(axis, scored, name, split, begin)))
         log_scale(axis, axes[name])
+        axis.set_ylabel(AUC_OF[split])
         axis.margins(x=0.1, y=0.12)
-        place_labels(axis, points)
     legend(figure, scored, NUMBERED, numbered=True)
-    caption = "Mean over the seeds; bars: standard deviation. The numbers are the ranks by test AUC."
+    for axis, points in drawn:  # when the legend has taken its room: labels know how large the axis is
+        place_labels(axis, points)
+    caption = f"Mean over the seeds; bars: standard deviation. The numbers are the ranks by {AUC_OF[split]}."
     if begin is not None:
         caption += f" Hollow,{BELOW}: the AUC is below the picture."
     return Picture("cost", "AUC against cost", caption, figure)
 
 
 def _draw_cost(
-    axis: Axes, entries: Sequence[Entry], name: str, begin: float | None
+    axis: Axes, entries: Sequence[Entry], name: str, split: str, begin: float | None
 ) -> list[tuple[float, float, str]]:
     """Points and their names; those below `begin` stand at the lower edge."""
     shown = [
-        (entry.mean(name), entry.spread("test", "AUC"), *style, str(rank) if rank <= NUMBERED else "")
+        (entry.mean(name), entry.spread(split, "AUC"), *style, str(rank) if rank <= NUMBERED else "")
         for rank, (entry, style) in enumerate(zip(entries, styles(entries), strict=True), start=1)
         if entry.mean(name)
     ]
@@ -231,7 +236,7 @@ def _draw_cost(
 
 
 def effects(entries: Sequence[Entry]) -> Picture | None:
-    """Test AUC by a setting, among entries that are equal in all others."""
+    """AUC by a setting, among entries that are equal in all others."""
     found = dict(list(one_key_apart(entries))[:PANELS])
     if not found:
         return None

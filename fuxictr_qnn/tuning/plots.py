@@ -6,12 +6,10 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from fuxictr_qnn.files import write_bytes
-from fuxictr_qnn.reporting.drawing import new_figure
+from fuxictr_qnn.reporting.drawing import new_figure, show_least_span
 from fuxictr_qnn.reporting.plots import has_matplotlib
 from fuxictr_qnn.reporting.theme import as_png, light, themed
 from fuxictr_qnn.tuning.space import value_text
-
-LEAST_SPAN = 0.002  # of the metric, so that 0.0001 AUC does not look like a difference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,15 +64,7 @@ def _figure(sweep: Sweep, rows: list[Row], key: str, values: list[Any]) -> Figur
     turned = max(map(len, labels)) > 8 and len(labels) > 4
     axis.set_xticks(list(places), labels, rotation=45 if turned else 0, ha="right" if turned else "center")
     axis.set(xlabel=key, ylabel=f"valid {sweep.space.monitor}", xlim=(-0.5, len(values) - 0.5))
-    low, high = _at_least(LEAST_SPAN, *axis.get_ylim())
-    axis.set_ylim(low, high)
+    show_least_span(axis)
     axis.grid(False, axis="x")
     figure.legend(loc="outside upper right", ncols=2)
     return figure
-
-
-def _at_least(part: float, low: float, high: float) -> tuple[float, float]:
-    """A range about the same middle that spans at least this part of it: smaller differences say nothing."""
-    middle = (low + high) / 2
-    half = max(high - low, part * abs(middle)) / 2
-    return middle - half, middle + half

@@ -112,6 +112,37 @@ def test_the_effect_of_a_setting_is_seen_among_models_that_are_else_equal(drawn,
     assert {tick.get_text() for tick in activation.get_xticklabels()} == {"relu", "null"}
 
 
+def test_trials_are_drawn_by_their_validation_auc(tmp_path):
+    for rows, valid in ((1, 0.70), (3, 0.76), (5, 0.74)):
+        changed = {"params": {"num_row": rows}, "metrics": {"test": {}}}
+        make_run(tmp_path, "QNN_shop", 1, model="QNN", valid=valid, **changed)
+    ((_, found),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    entries = compare_entries(found).entries
+    assert [entry.settings["num_row"] for entry in entries] == [3, 5, 1]
+    shown = {picture.name: picture for picture in pictures(entries)}
+    assert shown["seeds"].figure.axes[0].get_xlabel() == "validation AUC"
+    assert {shown[name].figure.axes[0].get_ylabel() for name in ("cost", "effects")} == {"validation AUC"}
+    assert all("validation AUC" in shown[name].caption for name in ("seeds", "cost"))
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "places"),
+    [
+        ("learning_rate", [0.1, 0.0001, 0.001], [0, 1, 2]),  # in proportion, the first two cover each other
+        ("num_row", [1, 2, 4, 8, 16], [1, 2, 4, 8, 16]),
+    ],
+)
+def test_numbers_stand_in_proportion_where_their_marks_have_room(tmp_path, key, values, places):
+    for value in values:
+        make_run(tmp_path, "QNN_shop", 1, 1 + 1e-5 * value, model="QNN", params={key: value})
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    axis = pictures(entries)[-2].figure.axes[0]
+    assert [*axis.get_xticks()] == places
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == [str(value) for value in sorted(values)]
+    low, high = axis.get_ylim()
+    assert high - low >= 0.0019 * high, "a difference of nothing does not look like one"
+
+
 @pytest.mark.parametrize(
     "values, begin",
     [
@@ -121,6 +152,7 @@ def test_the_effect_of_a_setting_is_seen_among_models_that_are_else_equal(drawn,
         ([[0.80], [0.60]], None),  # who is to say which one is odd?
         ([[0.80, 0.5], [0.79], [0.785], [0.4]], None),  # a broken seed of the best model is in view anyway
         ([[0.80]], None),
+        ([[0.80], [0.80], [0.80], [0.60]], None),  # an axis of no width
     ],
 )
 def test_where_an_axis_begins(values, begin):
@@ -195,8 +227,10 @@ def test_names_do_not_cover_each_other():
 
     axis = Figure(figsize=(4, 3)).subplots()
     points = [(x / 9, 0.5 + 0.01 * (i % 3), f"name {i}") for i, x in enumerate([1, 1, 1, 2, 2, 3, 1, 2])]
+    points += [(0.9, 0.02, f"low {i}") for i in range(3)]  # no room for more than one of them
     axis.set(xlim=(0, 1), ylim=(0, 1))
     place_labels(axis, points)
+    assert [text.get_text() for text in axis.texts if text.get_text().startswith("low")] == ["low 0"]
     scale = 72 / axis.figure.dpi
     boxes = []
     for text in axis.texts:

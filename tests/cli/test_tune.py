@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import random
@@ -16,13 +17,20 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from rich.console import Console
 
 from fuxictr_qnn.cli import main
-from fuxictr_qnn.cli.sweep_view import _cells
+from fuxictr_qnn.cli.sweep_view import _cells, watching
 from fuxictr_qnn.data.simulated import demo
 from fuxictr_qnn.jobs import threads
+from fuxictr_qnn.tuning.data import SweepData
+from fuxictr_qnn.tuning.options import Options
+from fuxictr_qnn.tuning.session import do_sweep, open_sweep
+from fuxictr_qnn.tuning.space import Space
 from fuxictr_qnn.tuning.store import Standing
+from fuxictr_qnn.tuning.tuner_file import read_tuner
 from tests.clicks import tuner_content, write_clicks, write_tuner
+from tests.tuning.fake_pool import FakePool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,6 +149,18 @@ def test_a_trial_that_ends_while_it_is_drawn():
     trial = SimpleNamespace(digest="0123abcd", values={})
     row = Row(trial=trial, standing=Standing("begun"), record={}, began=time.monotonic() - 5)
     assert _cells(SimpleNamespace(space=SimpleNamespace(axes={})), row)[1] == "running"
+
+
+def test_a_terminal_says_at_once_why_a_trial_failed(folder):
+    """The live table has no room for it, and a sweep takes hours."""
+    tuner = read_tuner(write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]}))
+    data, text = SweepData(folder / "data"), io.StringIO()
+    pool = FakePool(fails=lambda experiment: "ValueError: a bug")
+    console = Console(file=text, force_terminal=True, highlight=False, width=200)
+    with open_sweep(Space(tuner), folder / "sweep", data, Options()) as sweep:
+        with watching(console, sweep, 1) as watch:
+            do_sweep(sweep, lambda: pool, watch)
+    assert "num_row=1  failed" in text.getvalue() and text.getvalue().count("ValueError: a bug") == 2
 
 
 def test_a_dry_run_writes_nothing(folder, capsys):

@@ -201,11 +201,11 @@ class TestFarBehind:
         assert max(lines["L"]) < bottom and all(bottom < max(lines[name]) < top for name in "ABC")
 
 
-def test_nothing_to_show(tmp_path):
+def test_a_run_that_read_no_test_split_is_shown_by_validation(tmp_path):
     folder = make_run(tmp_path, "LR_shop", 1, metrics={"test": {}})
     (folder / "test_scores.parquet").unlink()
     ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
-    assert [picture.name for picture in pictures(entries)] == ["curves"]
+    assert [picture.name for picture in pictures(entries)] == ["seeds", "curves"]
 
 
 def test_more_entries_than_colours(tmp_path):

@@ -153,8 +153,8 @@ class TestValues:
         del content["model_config"]["QNNalpha_clicks"]["num_layers"]
         with pytest.raises(RequestError, match="tuner_space: hidden_units = 400: expected a list"):
             Space(read_tuner(write(content)))
-        content["tuner_space"]["hidden_units"] = [[400, 400], [20], None]
-        assert Space(read_tuner(write(content))).size == 3
+        content["tuner_space"]["hidden_units"] = [[400, 400], [20]]
+        assert Space(read_tuner(write(content))).size == 2
 
     def test_a_dotted_key_changes_an_entry(self):
         content = tuner_content(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 COLOURED = len(SERIES)  # entries beyond these are drawn in one soft colour
 FAR = 4  # times as far behind the best as the median is: no reason to flatten the rest
+SQUEEZED = 4  # an axis for all of them leaves those in view less than this part of it: a quarter
 WIDTH = 7.6  # of a picture, in inches
 LEAST_SPAN = 0.002  # of a metric, so that 0.0001 AUC does not look like a difference
 LEGEND_LETTERS = 108  # in a row of a legend, with room for the marks
@@ -40,7 +41,8 @@ def far_behind(values: Sequence[Sequence[float]]) -> float | None:
     reach = best - FAR * (best - median(means))
     begin = min(min(own) for own, mean in zip(values, means, strict=True) if mean >= reach)
     lowest = min(min(own) for own in values)
-    return begin if 0 < 2 * (best - begin) < best - lowest else None  # 0: those in view are equal
+    squeezed = 0 < SQUEEZED * (best - begin) < best - lowest  # 0: those in view are equal
+    return begin if squeezed else None
 
 
 def show_least_span(axis: Axes) -> None:

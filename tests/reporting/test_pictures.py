@@ -149,6 +149,7 @@ def test_numbers_stand_in_proportion_where_their_marks_have_room(tmp_path, key, 
         ([[0.80], [0.79], [0.785], [0.60]], 0.785),
         ([[0.80, 0.81], [0.79, 0.78], [0.785], [0.60]], 0.78),  # the worst seed of what is in view
         ([[0.80], [0.79], [0.785], [0.77]], None),  # not far
+        ([[0.986], [0.9855], [0.985], [0.983]], None),  # a third of the axis is enough to read them
         ([[0.80], [0.60]], None),  # who is to say which one is odd?
         ([[0.80, 0.5], [0.79], [0.785], [0.4]], None),  # a broken seed of the best model is in view anyway
         ([[0.80]], None),

@@ -88,7 +88,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         help="also train these at their published settings, outside ranking and tests",
     )
     add_config_options(parser)
-    add_set_option(parser, " for all but recipes")
+    add_set_option(parser, " for all models (of recipes, keys of the data only)")
 
 
 def _add_numbers(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,10 @@ def _add_numbers(parser: argparse.ArgumentParser) -> None:
         help="the same balanced points for all models (random, default), or TPE for each",
     )
     parser.add_argument(
-        "--space", type=Path, metavar="FILE", help="what is searched (default: comparing/space.yaml)"
+        "--space",
+        type=Path,
+        metavar="FILE",
+        help="what is searched (default: fuxictr_qnn/comparing/space.yaml)",
     )
     parser.add_argument(
         "--plan",

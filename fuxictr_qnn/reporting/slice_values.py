@@ -138,7 +138,7 @@ def _open(run: Run, spec: DatasetSpec, places: Places) -> BuiltDataset:
     if find_build(spec, places) is None:
         raise RequestError(
             f"--slices: {spec.dataset_id} is not built in these places: --data-root and --build-dir name "
-            f"those of the run, `fuxictr data build {spec.dataset_id}` builds it"
+            f"those of the run, or the command that made '{run.folder}' builds it again"
         )
     from fuxictr_qnn.data import open_dataset
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -12,6 +13,15 @@ from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
+
+
+def hash_of(file: Path, algorithm: str = "sha256") -> str:
+    """The hash of a file's bytes, in hex: what it is known by, not a defence against attacks."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with open(file, "rb") as source:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

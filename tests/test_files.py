@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from fuxictr_qnn.files import (
+    hash_of,
     is_writable,
     lock_if_free,
     locked,
@@ -154,3 +156,10 @@ def test_is_writable(tmp_path):
     assert not is_writable(tmp_path / "closed" / "below")
     (tmp_path / "file").touch()
     assert not is_writable(tmp_path / "file")
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "md5"])
+def test_the_hash_of_a_file_larger_than_a_chunk(tmp_path, algorithm):
+    content = os.urandom((1 << 20) + 7)
+    (tmp_path / "file").write_bytes(content)
+    assert hash_of(tmp_path / "file", algorithm) == hashlib.new(algorithm, content).hexdigest()

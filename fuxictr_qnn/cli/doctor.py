@@ -26,10 +26,10 @@ HELP = "show versions, what works and what is missing"
 EXTRAS = {
     "plot": ["matplotlib"],
     "tensorboard": ["tensorboard"],
-    "onnx": ["onnx", "onnxruntime"],
+    "onnx": ["onnx", "onnxruntime", "onnxscript"],
     "ray": ["ray"],
     "tune": ["optuna"],
-    "test": ["pytest", "hypothesis", "ruff"],
+    "test": ["pytest", "pytest-xdist", "hypothesis", "ruff"],
 }
 CORE = [
     "torch",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.files import write_json
+from fuxictr_qnn.files import hash_of, write_json
 
 FORMAT_VERSION = 3  # raise it whenever the same input would be built differently, or a default changes
 CACHE_NAME = "content-hashes.json"
@@ -36,7 +36,7 @@ class ContentHashes:
         entry = self._known.get(str(file))
         if entry is not None and entry[:2] == stamp:
             return entry[2]
-        digest = _sha256(file)
+        digest = hash_of(file)
         if time.time_ns() - status.st_mtime_ns > 2_000_000_000:  # else an edit could keep the stamp
             self._known[str(file)] = [*stamp, digest]
             self._changed = True
@@ -45,14 +45,6 @@ class ContentHashes:
     def save(self) -> None:
         if self._changed:
             write_json(self._path, self._known)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as source:
-        while chunk := source.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def fingerprint(spec: DatasetSpec, contents: dict[str, list[str]]) -> str:

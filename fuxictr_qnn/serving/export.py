@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from fuxictr.pytorch.models import BaseModel
 
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.errors import RunError
-from fuxictr_qnn.files import new_folder, sync_file, sync_folder
+from fuxictr_qnn.files import hash_of, new_folder, sync_file, sync_folder
 from fuxictr_qnn.serving import description, onnx
 from fuxictr_qnn.serving.graph import Served, columns_of
 from fuxictr_qnn.serving.trial_rows import TrialRows, trial_rows
@@ -71,7 +70,7 @@ def export_onnx(run: SavedRun, to: Path, places: Places, zoo: Path | None = None
         scores, difference = check(file, trial.matrices, expected)
         content = {
             "format": description.FORMAT,
-            "model": {"file": to.name, "sha256": _sha256(file), "bytes": file.stat().st_size},
+            "model": {"file": to.name, "sha256": hash_of(file), "bytes": file.stat().st_size},
             "run": _facts(run) | {"metrics": run.metrics.get("test")},
             "versions": versions() | onnx.versions(),
             "inputs": description.describe_inputs(served.fields),
@@ -166,11 +165,6 @@ def _notes(run: SavedRun, trial: TrialRows, raw: description.RawValues) -> Itera
         )
     if run.experiment.fit.amp:
         yield f"the run was trained in {run.experiment.fit.amp}; the file computes in float32"
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.files import hash_of
 
 VOCABULARIES = "feature_vocab.json"
 
@@ -49,8 +50,7 @@ class Source:
         """Sixteen hex digits of weights and vocabularies."""
         digest = hashlib.sha256()
         for file in filter(None, (self.weights, self.vocabularies)):
-            with open(file, "rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(bytes.fromhex(hash_of(file)))
         return digest.hexdigest()[:16]
 
 

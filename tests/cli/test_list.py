@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from configparser import ConfigParser
+from pathlib import Path
+
 import pytest
 
 from fuxictr_qnn.cli import app, doctor, main
@@ -80,6 +84,16 @@ class TestDoctor:
         ):
             assert part in output
         assert list(tmp_path.iterdir()) == []
+
+    def test_extras_are_those_of_setup_cfg(self):
+        setup = ConfigParser()
+        setup.read(Path(__file__).parents[2] / "setup.cfg")
+        declared = {
+            extra: [re.match(r"[\w-]+", line)[0] for line in wanted.split("\n") if line]
+            for extra, wanted in setup["options.extras_require"].items()
+            if extra != "all"
+        }
+        assert declared == doctor.EXTRAS
 
     def test_a_missing_extra_comes_with_its_command(self, capsys, monkeypatch):
         monkeypatch.setitem(doctor.EXTRAS, "plot", ["no_such_package"])

@@ -6,16 +6,14 @@ import hashlib
 import os
 from pathlib import Path
 
+from fuxictr_qnn.files import hash_of
+
 CHUNK = 1 << 20
 
 
 def md5_of(file: Path) -> str:
-    """The MD5 of a file: what publishers state. It tells mistakes, not attacks."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(file, "rb") as source:
-        while chunk := source.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    """The MD5 of a file: what publishers state."""
+    return hash_of(file, "md5")
 
 
 def difference(file: Path, md5: str | None) -> str | None:

@@ -41,7 +41,8 @@ class Counts:
 
     def _merge(self) -> None:
         if len(self._parts) > 1:
-            self._parts = [pl.concat(self._parts).group_by("value").agg(pl.col("count").sum())]
+            whole = pl.concat(self._parts, how="vertical_relaxed")  # of a meta column: splits may differ
+            self._parts = [whole.group_by("value").agg(pl.col("count").sum())]
         self._merged_height = self._parts[0].height
 
 

@@ -250,6 +250,52 @@ def test_folders_of_part_files(tmp_path):
     assert pl.read_parquet(one.train).equals(pl.read_parquet(many.train))
 
 
+MIXED = {
+    "data_format": "parquet",
+    "train_data": "train",
+    "valid_data": "valid.parquet",
+    "test_data": None,
+    "feature_cols": [
+        *SMALL["feature_cols"],
+        {"name": "shop", "dtype": "int", "category_processor": "hash_bucket", "num_buckets": 1000},
+        {"name": "visitor", "dtype": "int", "type": "meta"},
+    ],
+}
+
+
+def write_mixed(folder: Path, *types: pl.DataType) -> None:
+    """Part files of training in the types, one after another, and valid in the last of them."""
+    names = ["item", "shop", "visitor", "label"]
+    frame = small_frame(90, 0).with_columns(shop="item", visitor="item")
+    (folder / "train").mkdir(parents=True)
+    for part, dtype in enumerate(types):
+        rows = frame[part * 30 :][:30].with_columns(pl.col(names).cast(dtype))
+        rows.write_parquet(folder / "train" / f"{part}.parquet")
+    frame.with_columns(pl.col(names).cast(types[-1])).write_parquet(folder / "valid.parquet")
+
+
+@pytest.mark.parametrize("types", [(pl.Int64, pl.Int32, pl.Float64), (pl.Int16, pl.Float32, pl.Int64)])
+def test_numbers_of_several_types_are_the_same_values(tmp_path, types):
+    """As pandas writes them: 7.0 where a cell of the file is missing, and 7 where none is."""
+    builds = []
+    for name, kinds in (("one", [pl.Int64] * 3), ("several", types)):
+        write_mixed(tmp_path / name / "small", *kinds)
+        builds.append(build_dataset(small_spec(**MIXED), Places(data_root=tmp_path / name), log=quiet))
+    one, several = (contents(each.folder) for each in builds)
+    for file in ("train.parquet", "valid.parquet", "feature_vocab.json", "feature_map.json"):
+        assert one[file] == several[file]
+
+
+def test_other_values_in_a_later_part_file(tmp_path):
+    folder = tmp_path / "small"
+    write_mixed(folder, pl.Int64, pl.Int64)
+    part = folder / "train" / "1.parquet"
+    pl.read_parquet(part).with_columns(pl.col("item") + 0.5).write_parquet(part)
+    with pytest.raises(RequestError, match=r"1.parquet': column 'item' holds Float64 with values that Int64"):
+        build_dataset(small_spec(**MIXED), Places(data_root=tmp_path), log=quiet)
+    assert not list(folder.glob("built-*")) and not list(folder.glob(".building-*"))
+
+
 def test_missing_values_and_nan_are_filled(tmp_path):
     places = write_small(tmp_path)
     folder = tmp_path / "small"

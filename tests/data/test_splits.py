@@ -148,6 +148,18 @@ def test_blocks_and_part_files_change_nothing(tmp_path, monkeypatch):
     assert built_rows(tmp_path / "parts", frame(400), **keys, train_data="all") == whole
 
 
+def test_users_of_part_files_in_two_types(tmp_path):
+    data = frame().with_columns(user=pl.col("row") % 4)
+    spec = spec_of(data_format="parquet", valid_size=1, test_size=2, split_type="per_user", split_by="user")
+    codes = []
+    for dtype in (pl.Int64, pl.Float64):
+        files = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
+        data[:15].write_parquet(files[0])
+        data[15:].with_columns(pl.col("user").cast(dtype)).write_parquet(files[1])
+        codes.append(divide(spec, RawFiles(files, spec)).tolist())
+    assert codes[0] == codes[1]
+
+
 def test_only_training_rows_make_vocabularies(tmp_path):
     data = frame().with_columns(item=pl.when(pl.col("row") >= 32).then(99).otherwise("item"))
     built = build_dataset(spec_of(valid_size=0.2), write(tmp_path, data), log=quiet)

@@ -71,11 +71,16 @@ def becomes_ids(column: ColumnSpec) -> bool:
 
 
 class RowsFile:
-    """Blocks of rows, written one after another and then read once in the same order."""
+    """Blocks of rows, written one after another and then read once in the same order.
+
+    Part files may hold a column in several types of numbers: a stream of blocks for each follows the other.
+    """
 
     def __init__(self, path: Path):
         self._path = path
+        self._file: pa.NativeFile | None = None
         self._writer: pa.RecordBatchStreamWriter | None = None
+        self._schema: pa.Schema | None = None
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[Rows], None]]:
@@ -85,26 +90,37 @@ class RowsFile:
         finally:
             if self._writer is not None:
                 self._writer.close()
+            if self._file is not None:
+                self._file.close()
 
     def _write(self, rows: Rows) -> None:
         arrays = {name: column.to_arrow() for name, column in rows.coded.items()}
         for series in rows.plain:
             arrays[series.name] = series.to_arrow(compat_level=pl.CompatLevel.oldest())
         batch = pa.RecordBatch.from_arrays(list(arrays.values()), list(arrays))
-        if self._writer is None:
-            self._writer = pa.ipc.new_stream(self._path, batch.schema)
+        if self._file is None:
+            self._file = pa.OSFile(str(self._path), "wb")
+        if batch.schema != self._schema:
+            if self._writer is not None:
+                self._writer.close()
+            self._writer, self._schema = pa.ipc.new_stream(self._file, batch.schema), batch.schema
         self._writer.write_batch(batch)
 
     def read(self) -> Iterator[Rows]:
         """All blocks; the file is deleted after the last one."""
-        with pa.memory_map(str(self._path)) as source, pa.ipc.open_stream(source) as blocks:
-            for batch in blocks:
-                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-                coded = {
-                    name: Coded.from_arrow(array)
-                    for name, array in columns.items()
-                    if isinstance(array, pa.DictionaryArray)
-                }
-                plain = {name: pl.Series(array) for name, array in columns.items() if name not in coded}
-                yield Rows(coded, pl.DataFrame(plain))
+        with pa.memory_map(str(self._path)) as source:
+            while source.tell() < source.size():
+                with pa.ipc.open_stream(source) as blocks:
+                    yield from map(_rows, blocks)
         self._path.unlink()
+
+
+def _rows(batch: pa.RecordBatch) -> Rows:
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    coded = {
+        name: Coded.from_arrow(array)
+        for name, array in columns.items()
+        if isinstance(array, pa.DictionaryArray)
+    }
+    plain = {name: pl.Series(array) for name, array in columns.items() if name not in coded}
+    return Rows(coded, pl.DataFrame(plain))

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from fuxictr_qnn.data.building.preprocessing import Preprocessing
-from fuxictr_qnn.data.building.rows import Coded, Rows
+from fuxictr_qnn.data.building.rows import Coded, Rows, becomes_ids
 from fuxictr_qnn.data.building.threads import ahead, in_threads
 from fuxictr_qnn.data.raw.reading import Block
 from fuxictr_qnn.data.raw.splits import Source
@@ -107,6 +107,8 @@ def _survey_source(
     weight = source.weight_of(spec)
     for block, parts in ahead(source.blocks([*preprocessing.inputs, *weight])):
         frame = preprocess(preprocessing, block)
+        if source.split == "train":
+            _check_tokens(spec, frame, preprocessing.outputs, block)
         if spec.feature_processor and source.split == "train" and not found.rows["train"]:
             preprocessing.check_rowwise(block.frame[:10_000])
         check_numbers(spec, frame, block)
@@ -148,7 +150,27 @@ def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
     ]
     if changed:
         raise RequestError(changed)
-    return frame
+    return frame.with_columns(_as_typed(frame[name], dtype) for name, dtype in preprocessing.outputs.items())
+
+
+def _as_typed(values: pl.Series, wanted: pl.DataType) -> pl.Series:
+    """Numbers in the type that training has, unless some would change: pandas makes 7 a 7.0 beside a gap."""
+    if values.dtype == wanted or not (values.dtype.is_numeric() and wanted.is_numeric()):
+        return values
+    made = values.cast(wanted, strict=False)
+    return made if made.cast(values.dtype, strict=False).eq_missing(values).all() else values
+
+
+def _check_tokens(spec: DatasetSpec, frame: pl.DataFrame, types: pl.Schema, block: Block) -> None:
+    """The values of training that become tokens are of one type, that of its first file."""
+    other = [
+        f"'{block.file}': column '{column.name}' holds {frame.schema[column.name]} with values that "
+        f"{types[column.name]}, its type in the first file, does not have: write it with one type everywhere"
+        for column in spec.active_columns
+        if becomes_ids(column) and frame.schema[column.name] != types[column.name]
+    ]
+    if other:
+        raise RequestError(other)
 
 
 def check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:

@@ -172,7 +172,7 @@ def _by_time(time: np.ndarray, valid: float | None, test: float | None) -> np.nd
 
 def _user_codes(parts: list[pl.Series]) -> np.ndarray:
     """Users as numbers; -1 where there is none."""
-    users = pl.concat(parts)
+    users = pl.concat((part.to_frame("user") for part in parts), how="vertical_relaxed")["user"]
     users = users.replace("", None) if users.dtype == pl.String else users
     users = users.fill_nan(None) if users.dtype.is_float() else users
     return users.rank("dense").cast(pl.Int64).fill_null(-1).to_numpy()

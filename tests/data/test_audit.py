@@ -238,6 +238,30 @@ def test_values_written_in_another_way(tmp_path: Path) -> None:
     assert "city" in found.sentence
 
 
+def test_numbers_that_pandas_writes_in_another_way_are_the_same_values(tmp_path: Path) -> None:
+    """A parquet file holds 7.0 for 7 where a cell of the column is missing. A build takes them for equal."""
+    (tmp_path / "shop").mkdir()
+    for split, frame in log_of_clicks(8).items():
+        hour = pl.col("hour").cast(pl.Float64 if split == "test" else pl.Int64)
+        frame.with_columns(hour).write_parquet(tmp_path / "shop" / f"{split}.parquet")
+    paths = {f"{split}_data": f"{split}.parquet" for split in ("train", "valid", "test")}
+    config = {"data_format": "parquet", **paths, "feature_cols": COLUMNS, "label_col": {"name": "label"}}
+    assert bad(audit(make_spec("shop", config), Places(data_root=tmp_path), log=quiet)) == []
+
+
+def test_what_a_feature_is_made_from_is_read_as_in_a_build(tmp_path: Path) -> None:
+    """A column without a declared type has that of training, whatever the first rows of valid look like."""
+    frames = log_of_clicks(8)
+    whole = pl.int_range(pl.len()) < 300
+    frames["valid"] = frames["valid"].with_columns(
+        price=pl.when(whole).then(pl.col("price").round().cast(pl.Int64).cast(pl.String)).otherwise("price")
+    )
+    column = {"name": "cost", "dtype": "float", "type": "numeric", "preprocess": "copy_from(paid)"}
+    renamed = changed(frames, lambda split, frame: frame.rename({"price": "paid"}))
+    result = audited(tmp_path, renamed, feature_cols=[*COLUMNS[:2], column])
+    assert result.rows["valid"] == frames["valid"].height
+
+
 def test_missing_constant_and_empty_columns(tmp_path: Path) -> None:
     frames = changed(
         log_of_clicks(9),

@@ -39,9 +39,11 @@ def _open_raw(spec: DatasetSpec, places: Places, time: str | None) -> Opened:
     if not spec.label_col:
         raise RequestError(f"{spec.source or spec.dataset_id}: label_col is not set: nothing to audit for")
     files = find_raw_files(spec, places)
-    raw = {split: RawFiles(some, spec) for split, some in files.items()}
-    schema = raw["train"].schema()
+    schema = RawFiles(files["train"], spec).schema()
     preprocessing = Preprocessing(spec, schema)
+    # As in the build: what a feature is made from has in every file the type of the first rows of training.
+    types = {name: dtype for name, dtype in schema.items() if name in preprocessing.inputs}
+    raw = {split: RawFiles(some, spec, types) for split, some in files.items()}
     columns = [
         Column(
             column.name,

@@ -134,7 +134,8 @@ class Lookup:
         if not len(self._sorted):
             return np.full(len(values), self._oov, np.int32)
         beyond = None
-        if values.dtype.is_integer() and values.dtype != self._type:  # NumPy would compare them as floats
+        # NumPy would compare them as floats, in which 2**53 and 2**53 + 1 are one number
+        if values.dtype.is_integer() and (values.dtype != self._type or values.null_count()):
             values = values.cast(self._type, strict=False)
             beyond, values = values.is_null().to_numpy(), values.fill_null(0)
         keys = self._keys(values)

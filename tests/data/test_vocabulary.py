@@ -100,6 +100,14 @@ def test_counting_in_many_blocks_needs_few_tables():
     assert counts.table()["count"].unique().to_list() == [30]
 
 
+def test_large_numbers_beside_a_missing_one_are_told_apart():
+    """As floating-point numbers 2**53 and 2**53 + 1 would be one."""
+    tokens = pl.Series("value", [2**53, 2**53 + 2])
+    vocabulary = Vocabulary.from_counts(pl.DataFrame({"value": tokens, "count": [1, 1]}), 1, "")
+    values = pl.Series([2**53 + 1, None, 2**53 + 2, 2**53])
+    assert vocabulary.lookup()(values).tolist() == [3, 3, 2, 1]
+
+
 def test_text_tokens_with_one_hash_are_told_apart(monkeypatch):
     """Two tokens of one hash: another hash is taken, and an equal hash alone is no match."""
     real = pl.Series.hash

@@ -195,6 +195,8 @@ def _fit(column: ColumnSpec, dtype: pl.DataType) -> tuple[bool, str]:
         return dtype == pl.String or dtype.is_integer(), "text or whole numbers for hash_bucket"
     if column.type == "numeric":
         return dtype.is_numeric(), "numbers (dtype: float)"
+    if column.type == "meta" and not column.remap:
+        return dtype.is_numeric() or dtype == pl.Boolean, "whole numbers, or its remap: false removed"
     if column.type == "embedding":
         return isinstance(
             dtype, (pl.List, pl.Array)

@@ -210,6 +210,8 @@ def test_unwritable_data_root_builds_in_the_cache(places, folder, tmp_path, monk
         ({"name": "user", "category_processor": "hash_bucket"}, "hash_bucket needs num_buckets"),
         ({"name": "price", "type": "embedding"}, "type embedding needs pretrain_dim"),
         ({"name": "item", "remap": False}, "remap: false works for type meta only"),
+        ({"name": "user", "type": "meta", "remap": False}, "column 'user' of type meta needs whole numbers"),
+        ({"name": "price", "type": "meta", "remap": False}, "but remap: false keeps whole numbers"),
         ({"name": "item", "share_embedding": "usr"}, "'usr' is no id column before this one. Did you mean"),
         ({"name": "user", "share_embedding": "item"}, "'item' is no id column before this one"),
         ({"name": "item", "share_embedding": "user"}, "text and numbers never match"),

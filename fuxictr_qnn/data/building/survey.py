@@ -176,7 +176,7 @@ def _check_tokens(spec: DatasetSpec, frame: pl.DataFrame, types: pl.Schema, bloc
 def check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
     """Labels and numeric columns must be finite in every row; names the first row of each that is not.
 
-    Numbers that become ids may be missing, but not infinite.
+    Numbers that become ids may be missing, but not infinite; meta columns that get none are whole numbers.
     """
     kinds = {label.name: "label" for label in spec.label_col}
     kinds |= {column.name: "column" for column in spec.active_columns if column.type == "numeric"}
@@ -193,6 +193,14 @@ def check_numbers(spec: DatasetSpec, frame: pl.DataFrame, block: Block) -> None:
                     f"{values[at]} (infinite, or too large for a number): correct the cell or leave it empty"
                 )
             problems.append(f"{block.place(at)}: {kind} '{name}' is {what}")
+    for name in (c.name for c in spec.active_columns if c.type == "meta" and not c.remap):
+        values = frame[name]
+        whole = values.cast(pl.Int64, strict=False)
+        wrong = ~(whole.cast(values.dtype, strict=False) == values).fill_null(False)
+        if wrong.any():
+            at = wrong.arg_max()
+            what = f"{values[at]}, but remap: false keeps whole numbers (of 64 bits): correct the cell"
+            problems.append(f"{block.place(at)}: column '{name}' is {what}, or remove remap: false")
     if problems:
         raise RequestError(problems)
 

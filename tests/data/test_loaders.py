@@ -247,3 +247,39 @@ def test_lists_of_different_length_are_refused(tmp_path, built):
     feature_map = load_feature_map(opened.feature_map, spec, EVERYTHING)
     with pytest.raises(RequestError, match="column 'tags' has rows of different length"):
         MemoryLoader(feature_map, opened.train, split="train", batch_size=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("item", ["i1", "i2", "i3"], "'item' holds text, or cells without a number"),
+        ("user", ["u1", "u2", "u3"], "'user' holds text, or cells without a number"),
+        ("user", [1, None, 3], "'user' has cells that are missing or no whole numbers"),
+        ("label", ["0", "1", "x"], "'label' holds text, or cells without a number"),
+        ("label", [0, None, 1], "'label' has cells that are missing or no finite numbers"),
+        ("price", [0.5, float("inf"), 1.0], "'price' has cells that are missing or no finite numbers"),
+    ],
+)
+def test_encoded_data_that_is_not_encoded(tmp_path, name, values, message):
+    columns = {"user": [1, 2, 3], "item": [1, 2, 3], "price": [0.5, 1.5, 2.5], "label": [0, 1, 0]}
+    (tmp_path / "small").mkdir()
+    file = tmp_path / "small" / "train.parquet"
+    pl.DataFrame({**columns, name: values}, strict=False).write_parquet(file)
+    config = {
+        "data_format": "parquet",
+        "rebuild_dataset": False,
+        "train_data": "train.parquet",
+        "group_id": "user",
+        "feature_cols": [
+            {"name": "user", "type": "meta"},
+            {"name": "item", "vocab_size": 10},
+            {"name": "price", "type": "numeric"},
+        ],
+        "label_col": {"name": "label"},
+    }
+    spec = make_spec("small", config)
+    opened = open_dataset(spec, Places(data_root=tmp_path), log=quiet)
+    feature_map = load_feature_map(opened.feature_map, spec, EVERYTHING)
+    with pytest.raises(RequestError) as caught:
+        MemoryLoader(feature_map, opened.train, split="train", batch_size=3)
+    assert str(caught.value).startswith(f"'{file}': column ") and message in str(caught.value)

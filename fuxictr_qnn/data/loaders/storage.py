@@ -109,11 +109,11 @@ def fill(
     """Put a block of rows into the matrices, from row `start` on; `file` is where they are from.
 
     Raises:
-        RequestError: a list of another length, an id that its embedding table does not have.
+        RequestError: a list of another length, an id that its embedding table does not have, text.
     """
     for field in fields:
         target = matrices[field.matrix][start : start + height, field.start : field.start + field.width]
-        values = columns[field.name]
+        values = _numbers(columns[field.name], field, file)
         if field.is_history:
             values = _last(values, height, field.width)
         if values.size != target.size:
@@ -121,6 +121,29 @@ def fill(
         if field.size is not None:
             _check_ids(values, field, file)
         target[:] = values.reshape(height, field.width)
+
+
+def _numbers(values: np.ndarray, field: Field, file: Path) -> np.ndarray:
+    """Encoded data is numbers; those that name groups are whole, the others finite."""
+    if values.dtype.kind in "OSU":
+        try:
+            if field.matrix != "ids":
+                return values.astype(DTYPES[field.matrix])  # decimals
+        except (TypeError, ValueError):
+            pass
+        raise RequestError(
+            f"'{file}': column '{field.name}' holds text, or cells without a number, where encoded data has "
+            "numbers: if these are raw values, remove rebuild_dataset: false and build from them"
+        )
+    if field.matrix == "groups" and values.dtype.kind == "f" and (values != np.floor(values)).any():
+        raise RequestError(
+            f"'{file}': column '{field.name}' has cells that are missing or no whole numbers: fill them"
+        )
+    if field.matrix == "numbers" and not np.isfinite(values).all():
+        raise RequestError(
+            f"'{file}': column '{field.name}' has cells that are missing or no finite numbers: correct them"
+        )
+    return values
 
 
 def _check_ids(values: np.ndarray, field: Field, file: Path) -> None:

@@ -20,7 +20,10 @@ NOT_IN_BUILD = PATHS | FACTS | {"group_id", "rebuild_dataset", "negative_samplin
 
 
 class ContentHashes:
-    """SHA-256 of files, remembered by path, size and time of change beside the builds."""
+    """SHA-256 of files, remembered by path, size and times of change beside the builds.
+
+    The time of modification is no proof: what unpacks or copies a file may set it to that of the one before.
+    """
 
     def __init__(self, folder: Path):
         self._path = folder / CACHE_NAME
@@ -32,12 +35,13 @@ class ContentHashes:
 
     def of(self, file: Path) -> str:
         status = file.stat()
-        stamp = [status.st_size, status.st_mtime_ns]
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         entry = self._known.get(str(file))
-        if entry is not None and entry[:2] == stamp:
-            return entry[2]
+        if entry is not None and entry[:-1] == stamp:
+            return entry[-1]
         digest = hash_of(file)
-        if time.time_ns() - status.st_mtime_ns > 2_000_000_000:  # else an edit could keep the stamp
+        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        if time.time_ns() - changed > 2_000_000_000:  # else an edit could keep the stamp
             self._known[str(file)] = [*stamp, digest]
             self._changed = True
         return digest

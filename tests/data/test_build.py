@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from data_support import SMALL, make_spec, quiet, small_frame, small_spec, write_small
 
-from fuxictr_qnn.data import Places, build_dataset, find_build
+from fuxictr_qnn.data import Places, build_dataset, find_build, fingerprint
 from fuxictr_qnn.data.building import build, encoding
 from fuxictr_qnn.data.building.build import is_complete
 from fuxictr_qnn.data.building.preprocessing import Step, _stages
@@ -79,6 +79,20 @@ def test_an_edited_file_never_reuses_stale_data(tmp_path):
     assert not second.reused and second.fingerprint != first.fingerprint
     file.write_text(text)
     assert build_dataset(small_spec(), places, log=quiet).folder == first.folder
+
+
+def test_the_time_of_modification_is_no_proof_that_a_file_is_the_same(tmp_path, monkeypatch):
+    """Whatever unpacks archives, or copies files with their times, may set it to that of the file before."""
+    places = write_small(tmp_path)
+    file = tmp_path / "small" / "train.csv"
+    now = time.time_ns
+    monkeypatch.setattr(fingerprint.time, "time_ns", lambda: now() + 10**10)  # or no hash is kept
+    os.utime(file, (1, 1))
+    first = build_dataset(small_spec(), places, log=quiet)
+    file.write_text(file.read_text().replace("u3", "u4"))
+    os.utime(file, (1, 1))
+    second = build_dataset(small_spec(), places, log=quiet)
+    assert not second.reused and second.fingerprint != first.fingerprint
 
 
 def test_a_feature_processors_code_is_part_of_the_fingerprint(tmp_path, monkeypatch):

@@ -80,19 +80,31 @@ class Vocabulary:
         return max(int(self.ids.max(initial=PAD)), self.oov) + 1
 
     def merge(self, other: Vocabulary) -> None:
-        """Take in the tokens of a column that shares this one's embedding."""
+        """Take in the tokens of a column that shares this one's embedding.
+
+        Raises:
+            ValueError: some cannot be of this one's type.
+        """
         new = other.tokens.filter(~other.tokens.is_in(self.tokens.implode()))
         if len(new):
             self._append(new, first_id=self.oov)
             self.oov = self.size
 
     def expand(self, tokens: pl.Series) -> None:
-        """Take in the keys of a pretrained embedding; the OOV id stays below them."""
+        """Take in the keys of a pretrained embedding; the OOV id stays below them.
+
+        Raises:
+            ValueError: some cannot be of the tokens' type.
+        """
         new = tokens.unique(maintain_order=True)
         self._append(new.filter(~new.is_in(self.tokens.implode())), first_id=self.size)
 
     def _append(self, tokens: pl.Series, first_id: int) -> None:
-        self.tokens = self.tokens.append(tokens.cast(self.tokens.dtype))
+        made = tokens.cast(self.tokens.dtype, strict=False)
+        changed = tokens.filter(~made.cast(tokens.dtype, strict=False).eq_missing(tokens))
+        if len(changed):  # 1.5 would become 1, which has an id
+            raise ValueError(f"{changed[0]!r} is no {self.tokens.dtype}")
+        self.tokens = self.tokens.append(made)
         self.ids = np.concatenate([self.ids, np.arange(first_id, first_id + len(tokens), dtype=np.int32)])
 
     def lookup(self) -> Lookup:

@@ -214,6 +214,7 @@ def test_unwritable_data_root_builds_in_the_cache(places, folder, tmp_path, monk
         ({"name": "price", "type": "meta", "remap": False}, "but remap: false keeps whole numbers"),
         ({"name": "item", "share_embedding": "usr"}, "'usr' is no id column before this one. Did you mean"),
         ({"name": "user", "share_embedding": "item"}, "'item' is no id column before this one"),
+        ({"name": "price", "type": "categorical", "share_embedding": "item"}, "the same dtype for both"),
         ({"name": "item", "share_embedding": "user"}, "text and numbers never match"),
         ({"name": "user", "type": "numeric"}, "column 'user' of type numeric needs numbers"),
         ({"name": "item", "type": "sequence"}, "column 'item' of type sequence needs text"),

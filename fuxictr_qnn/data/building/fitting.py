@@ -135,7 +135,13 @@ def _vocabularies(spec: DatasetSpec, found: Survey, problems: list[str]) -> dict
         if not len(vocabulary.tokens):
             problems.append(_empty(column, min_count, counts))
         if column.share_embedding:
-            vocabularies[column.share_embedding].merge(vocabulary)
+            try:
+                vocabularies[column.share_embedding].merge(vocabulary)
+            except ValueError as error:
+                problems.append(
+                    f"column '{column.name}' cannot share the embedding of '{column.share_embedding}': "
+                    f"{error}, the type of its values: declare the same dtype for both"
+                )
             vocabulary = vocabularies[column.share_embedding]
         vocabularies[column.name] = vocabulary
     return vocabularies

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from fuxictr_qnn.data import recipes
@@ -22,6 +23,8 @@ def write(sources: dict[str, Path], folder: Path, log) -> dict[str, Counts]:
     (folder / "a.txt").write_text(text)
     if "fail" in text:
         raise OSError(28, "No space left on device")
+    if "full" in text:
+        pl.DataFrame({"a": range(9)}).write_parquet("/dev/full")
     if "refuse" in text:
         raise RequestError("these words are of another dataset")
     if "kill" in text:
@@ -75,7 +78,9 @@ def test_old_files_stay_without_force(raw, old):
     assert contents(old) == {"a.txt": "new", "b.txt": "wen", "other.txt": "old"}
 
 
-@pytest.mark.parametrize(("text", "error"), [("fail", RunError), ("refuse", RequestError)])
+@pytest.mark.parametrize(
+    ("text", "error"), [("fail", RunError), ("full", RunError), ("refuse", RequestError)]
+)
 def test_a_failure_midway_changes_nothing(raw, old, tmp_path, text, error):
     (raw / "words.txt").write_text(text)
     with pytest.raises(error):

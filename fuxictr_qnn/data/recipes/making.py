@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
+import polars as pl
+
 from fuxictr_qnn.data.dataset import Log
 from fuxictr_qnn.data.download.sizes import check_room
 from fuxictr_qnn.data.recipes.recipe import Recipe
@@ -46,7 +48,7 @@ def make(recipe: Recipe, raw: Path, folder: Path, log: Log, force: bool) -> dict
                     f"'{folder}' has {', '.join(there)} already; --force replaces what is there"
                 )
             return _make(recipe, sources, folder, log)
-    except OSError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:  # of a full disk polars makes an error of its own
         raise RunError(f"writing the files of '{folder}' failed: {error}") from error
 
 

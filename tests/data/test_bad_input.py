@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,8 @@ import pytest
 from data_support import SMALL, make_spec, quiet, small_spec, write_small
 
 from fuxictr_qnn.data import MemoryLoader, Places, build_dataset, load_feature_map, open_dataset
-from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.data.encoded import folder as encoded_folder
+from fuxictr_qnn.errors import RequestError, RunError
 
 
 @pytest.fixture
@@ -314,3 +316,15 @@ def test_encoded_data_that_is_not_described(tmp_path):
         "far: rebuild_dataset: false needs vocab_size of column 'item'",
         "far: rebuild_dataset: false needs max_len of column 'seen'",
     ]
+
+
+def test_no_room_for_what_is_known_of_encoded_data(tmp_path, monkeypatch):
+    def full(*arguments, **keys):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(encoded_folder, "write_json", full)
+    pl.DataFrame({"item": [1, 2], "y": [0, 1]}).write_parquet(tmp_path / "x.parquet")
+    config = {"rebuild_dataset": False, "data_format": "parquet", "train_data": "x.parquet"}
+    columns = {"feature_cols": [{"name": "item", "vocab_size": 3}], "label_col": {"name": "y"}}
+    with pytest.raises(RunError, match="opening the encoded data of far failed: .*No space left"):
+        open_dataset(make_spec("far", config | columns), Places(data_root=tmp_path), log=quiet)

@@ -24,7 +24,7 @@ from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.raw.inputs import SUFFIX
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.data.vocabulary import Vocabulary
-from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.errors import RequestError, RunError, nearest
 from fuxictr_qnn.files import write_json
 
 NOTES = "notes.json"  # beside the item table: what had to be changed to read it
@@ -40,8 +40,15 @@ def open_encoded(spec: DatasetSpec, places: Places) -> BuiltDataset:
     Raises:
         RequestError: feature_map.json or data that is missing, columns without vocab_size, keys that only
             raw data can have, items and histories that do not fit the config or each other, h5 files that do
-            not fit their feature map.
+            not fit their feature map. RunError: the disk failed or is full.
     """
+    try:
+        return _opened(spec, places)
+    except OSError as error:
+        raise RunError(f"opening the encoded data of {spec.dataset_id} failed: {error}") from error
+
+
+def _opened(spec: DatasetSpec, places: Places) -> BuiltDataset:
     started = time.perf_counter()
     problems: list[str] = []
     found = find_data(spec, places, problems)

@@ -273,19 +273,23 @@ MIXED = {
         *SMALL["feature_cols"],
         {"name": "shop", "dtype": "int", "category_processor": "hash_bucket", "num_buckets": 1000},
         {"name": "visitor", "dtype": "int", "type": "meta"},
+        {"name": "seen", "type": "sequence", "max_len": 2},
     ],
 }
 
 
 def write_mixed(folder: Path, *types: pl.DataType) -> None:
     """Part files of training in the types, one after another, and valid in the last of them."""
-    names = ["item", "shop", "visitor", "label"]
     frame = small_frame(90, 0).with_columns(shop="item", visitor="item")
     (folder / "train").mkdir(parents=True)
     for part, dtype in enumerate(types):
-        rows = frame[part * 30 :][:30].with_columns(pl.col(names).cast(dtype))
-        rows.write_parquet(folder / "train" / f"{part}.parquet")
-    frame.with_columns(pl.col(names).cast(types[-1])).write_parquet(folder / "valid.parquet")
+        _typed(frame[part * 30 :][:30], dtype).write_parquet(folder / "train" / f"{part}.parquet")
+    _typed(frame, types[-1]).write_parquet(folder / "valid.parquet")
+
+
+def _typed(frame: pl.DataFrame, dtype: pl.DataType) -> pl.DataFrame:
+    numbers = frame.with_columns(pl.col("item", "shop", "visitor", "label").cast(dtype))
+    return numbers.with_columns(seen=pl.concat_list("item", pl.lit(None, dtype)))
 
 
 @pytest.mark.parametrize("types", [(pl.Int64, pl.Int32, pl.Float64), (pl.Int16, pl.Float32, pl.Int64)])

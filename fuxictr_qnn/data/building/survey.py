@@ -138,8 +138,12 @@ def _survey_source(
 
 def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
     """The columns to encode of a block; a failing function is the request's fault."""
+    raw = preprocessing.raw.items()
+    cells = block.frame.with_columns(
+        _as_typed(block.frame[name], dtype) for name, dtype in raw if name in block.frame.columns
+    )
     try:
-        frame = preprocessing.apply(block.frame)
+        frame = preprocessing.apply(cells)
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().split("\n")[0]
         raise RequestError(f"{block.place(0)} or later: preprocess failed: {reason}") from error
@@ -155,10 +159,16 @@ def preprocess(preprocessing: Preprocessing, block: Block) -> pl.DataFrame:
 
 def _as_typed(values: pl.Series, wanted: pl.DataType) -> pl.Series:
     """Numbers in the type that training has, unless some would change: pandas makes 7 a 7.0 beside a gap."""
-    if values.dtype == wanted or not (values.dtype.is_numeric() and wanted.is_numeric()):
+    if isinstance(values.dtype, pl.List) and isinstance(wanted, pl.List):  # of which tokens are the text
+        types = values.dtype.inner, wanted.inner
+        changes = types[0].is_integer() != types[1].is_integer()
+    else:
+        types, changes = (values.dtype, wanted), values.dtype != wanted
+    if not changes or not all(dtype.is_numeric() for dtype in types):
         return values
-    made = values.cast(wanted, strict=False)
-    return made if made.cast(values.dtype, strict=False).eq_missing(values).all() else values
+    known = values.fill_nan(None) if values.dtype.is_float() else values
+    made = known.cast(wanted, strict=False)
+    return made if made.cast(values.dtype, strict=False).eq_missing(known).all() else values
 
 
 def _check_tokens(spec: DatasetSpec, frame: pl.DataFrame, types: pl.Schema, block: Block) -> None:

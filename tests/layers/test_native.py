@@ -78,6 +78,22 @@ def test_products_and_all_gradients(with_bias, moved, dropouts, passes, relu, wi
 
 
 @needs_compiler
+def test_gradients_of_many_threads_repeat_themselves_bit_for_bit():
+    """A resumed run ends as the uninterrupted one: the parts of the threads are added in one order."""
+    torch.manual_seed(0)
+    threads, (batch, depth, width) = torch.get_num_threads(), (2000, 2, 16)
+    grad, sums, x = (torch.randn(batch, width) for _ in range(3))
+    mask = torch.rand(batch, depth, width) < 0.5
+    torch.set_num_threads(4)
+    try:
+        found = [rows.spread([grad], [mask], 0.5, [sums], x, with_bias=True) for _ in range(200)]
+    finally:
+        torch.set_num_threads(threads)
+    for again in found[1:]:
+        assert all(torch.equal(ours, first) for ours, first in zip(again, found[0], strict=True))
+
+
+@needs_compiler
 def test_the_written_out_product():
     z, x, bias, order = torch.randn(20, 4, 6), torch.randn(20, 6), torch.randn(24), torch.randperm(6)
     (out,) = row_products(z, bias, x, order, relu=True, dropouts=(0.0, 0.0))

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+int omp_get_thread_num(void); /* clang may come without omp.h */
+
 #define LANE 65536 /* a draw has 16 bits: an element is kept when its draw is below `threshold` */
 #define GROUP 4    /* rows of the batch whose bits are drawn together: a whole number of 64-bit words */
 
@@ -130,21 +132,24 @@ int pool(const float *z, const float *bias, const float *x, const int64_t *order
 
 /* The gradients of `pool`: dz (rows, m, width); dbias (m, width) added to, where not NULL; dx (rows, width) unless x
  * is NULL, when the given gradients are those of the sums. after_masks: NULL where nothing was dropped from the
- * outputs. Returns how many threads had no memory. */
+ * outputs. Each thread adds up its rows' part of dbias; the parts are added in the threads' order, so that sums have
+ * one. Returns how many threads had no memory. */
 int spread(const float *const *gradients, const uint8_t *const *masks, const uint8_t *const *after_masks,
            const float *const *sums, const float *x, const int64_t *order, int64_t passes, int64_t rows, int64_t depth,
            int64_t width, float keep, float after_keep, float *dz, float *dbias, float *dx, int32_t threads) {
     const int64_t size = depth * width;
+    float *parts = dbias ? calloc(threads * size, sizeof(float)) : NULL;
+    if (dbias && !parts) return threads;
     int failed = 0;
 #pragma omp parallel num_threads(threads) reduction(+ : failed)
     {
-        float *bias = dbias ? calloc(size, sizeof(float)) : NULL;
+        float *bias = dbias ? parts + omp_get_thread_num() * size : NULL;
         float *scratch = malloc(sizeof(float) * (passes + 3) * width);
         float *scaled = scratch, *g = scratch + passes * width, *factor = g + width, *dfactor = factor + width;
-        failed += !scratch || (dbias && !bias);
+        failed += !scratch;
 #pragma omp for
         for (int64_t r = 0; r < rows; r++) {
-            if (!scratch || (dbias && !bias)) continue;
+            if (!scratch) continue;
             const int64_t at = r * width;
             if (x)
                 for (int64_t d = 0; d < width; d++) {
@@ -186,12 +191,10 @@ int spread(const float *const *gradients, const uint8_t *const *masks, const uin
                 }
             }
         }
-        if (bias) {
-#pragma omp critical
-            for (int64_t i = 0; i < size; i++) dbias[i] += bias[i];
-        }
-        free(bias);
         free(scratch);
     }
+    for (int32_t t = 0; parts && t < threads; t++)
+        for (int64_t i = 0; i < size; i++) dbias[i] += parts[t * size + i];
+    free(parts);
     return failed;
 }

@@ -64,10 +64,10 @@ def prepare(
         carried = own or workers.first_does(lambda: warm_start(model, experiment.init_from, built.folder))
     logger.info("%s: %s", experiment.model, f"{type(model).__module__}:{type(model).__name__}")
     fit = experiment.fit
-    if folder.is_started and not force:
-        buffer_bytes = folder.buffer_bytes
-    elif shorter:
+    if shorter:  # before the folder, whose own beginning, if there is one, left no checkpoint
         buffer_bytes = shorter.buffer_bytes
+    elif folder.is_started and not force:
+        buffer_bytes = folder.buffer_bytes
     else:
         buffer_bytes = workers.first_does(
             lambda: choose_buffer(feature_map, splits, fit.streaming, fit.memory_budget)

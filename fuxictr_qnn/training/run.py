@@ -92,7 +92,7 @@ def run_seed(
         wanted = ("test",) if folder.metrics is not None and not force else SPLITS if test else SPLITS[:2]
         splits = {split: path for split, path in built.splits.items() if split in wanted}
         shorter = None
-        if resume and folder.metrics is None and not folder.has_checkpoint:
+        if resume and not force and folder.metrics is None and not folder.has_checkpoint:
             shorter = workers.first_does(lambda: find_shorter(experiment, seed, Path(out), built.fingerprint))
         return prepare(experiment, seed, folder, built, splits, index, zoo, force, workers, shorter)
 

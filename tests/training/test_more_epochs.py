@@ -70,6 +70,23 @@ def test_killed_after_going_on_it_goes_on_again(clicks, tmp_path, monkeypatch, s
     assert results(again.folder) == results(straight.folder)
 
 
+def test_it_reads_the_rows_as_the_shorter_run_did(clicks, tmp_path, monkeypatch, straight):  # noqa: F811
+    """Also where its own folder tells of a beginning that read them otherwise and left no checkpoint."""
+    streamed = tiny(epochs=4, streaming=True, **LONG)
+    stop_at_step(5, lambda: run(streamed, clicks, tmp_path), monkeypatch)
+    begun(clicks, tmp_path, 2)
+    again = run(streamed, clicks, tmp_path, resume=True)
+    assert again.metrics["buffer_bytes"] is None
+    assert results(again.folder) == results(straight.folder)
+
+
+def test_force_begins_anew_even_beside_a_shorter_run(clicks, tmp_path, monkeypatch):  # noqa: F811
+    """As a lost worker's restart asks, which resumes what had begun."""
+    begun(clicks, tmp_path, 1)
+    steps = steps_of(lambda: begun(clicks, tmp_path, 2, resume=True, force=True), monkeypatch)
+    assert steps == 2 * PER_EPOCH
+
+
 def test_only_a_run_that_its_epochs_ended_keeps_a_checkpoint(clicks, tmp_path, straight):  # noqa: F811
     assert (straight.folder / "checkpoint.pt").exists()
     stopped = run(

@@ -79,14 +79,24 @@ def evaluate(
     A model that overrides `evaluate` does it its own way, on the first worker.
 
     Raises:
-        RunError: a prediction that is not finite.
+        RunError: a prediction that is not finite, or a metric of the model's own `evaluate` that is NaN.
         RequestError: a metric that these labels do not define.
     """
     if type(model).evaluate is not BaseModel.evaluate:
-        values = workers.first_does(lambda: model.evaluate(loader, metrics=list(metrics)))
-        return {name: float(value) for name, value in values.items()}
+        return workers.first_does(lambda: _by_model(model, loader, metrics))
     scores = score(model, loader, amp, workers)
     return workers.first_does(lambda: _defined(scores, metrics))
+
+
+def _by_model(model: BaseModel, loader: Iterable, metrics: Sequence[str]) -> dict[str, float]:
+    """What the model's own `evaluate` gives; NaN, which no later value improves on, is refused."""
+    found = model.evaluate(loader, metrics=list(metrics))
+    values = {name: float(value) for name, value in found.items()}
+    if bad := [name for name, value in values.items() if np.isnan(value)]:
+        raise RunError(
+            f"{type(model).__name__}.evaluate gives NaN for {', '.join(bad)}: lower learning_rate, or mend it"
+        )
+    return values
 
 
 def _defined(scores: Scores, metrics: Sequence[str]) -> dict[str, float]:

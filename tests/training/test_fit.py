@@ -194,6 +194,18 @@ def test_own_evaluate_and_predict_are_respected(feature_map, valid_batches):
     assert evaluate(OwnPredict(feature_map, embedding_dim=4, **BASE), valid_batches, ["AUC"]) == {"AUC": 1.0}
 
 
+def test_nan_of_an_own_evaluate_ends_the_run(feature_map, train_batches, valid_batches):
+    """As the best value it would outlast all that follow: no later one is greater."""
+
+    class Nan(DNN):
+        def evaluate(self, data_generator, metrics=None):
+            return {"AUC": float("nan"), "logloss": 0.5}
+
+    model = Nan(feature_map, embedding_dim=4, hidden_units=[4], **BASE)
+    with pytest.raises(RunError, match="Nan.evaluate gives NaN for AUC: lower learning_rate"):
+        Fit(model, SMALL, train_batches, valid_batches).run()
+
+
 def test_exponential_average_follows_its_formula(feature_map, train_batches):
     model = make("QNNalpha", feature_map)
     replace_optimizer(model, SMALL)

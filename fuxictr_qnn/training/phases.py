@@ -84,7 +84,7 @@ def _train(run: Prepared, then: Hooks) -> tuple[Position, int]:
         then: called after what the run itself does.
     """
     folder, train = run.folder, run.loaders["train"]
-    progress = FitProgress(run.experiment.fit.epochs, logger)
+    progress = FitProgress(run.experiment.fit.epochs, logger, bar=run.workers.is_first)
 
     def on_evaluation(record: dict[str, Any]) -> None:
         folder.append_history(record)

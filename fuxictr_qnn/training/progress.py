@@ -24,12 +24,16 @@ def evaluation_line(record: dict[str, Any], epochs: int) -> str:
 
 
 class FitProgress:
-    """Shows the epoch under way; a context manager around the fit."""
+    """Shows the epoch under way; a context manager around the fit.
 
-    def __init__(self, epochs: int, logger: logging.Logger):
+    Args:
+        bar: False shows none: several workers write to one terminal.
+    """
+
+    def __init__(self, epochs: int, logger: logging.Logger, bar: bool = True):
         self.epochs, self.logger = epochs, logger
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, transient=True, disable=not sys.stdout.isatty())
+        self._bar = Progress(*columns, transient=True, disable=not (bar and sys.stdout.isatty()))
         self._task = self._bar.add_task("epoch 1", total=None)
 
     def __enter__(self) -> FitProgress:

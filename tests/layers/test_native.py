@@ -150,6 +150,17 @@ def test_the_switch_and_a_missing_compiler(monkeypatch):
 
 
 @needs_compiler
+def test_a_user_without_a_home_folder_does_without(monkeypatch):
+    compiled.library.cache_clear()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert compiled.library() is None
+    monkeypatch.undo()
+    compiled.library.cache_clear()
+
+
+@needs_compiler
 def test_a_compiler_that_fails_leaves_nothing(monkeypatch, tmp_path):
     compiled.library.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

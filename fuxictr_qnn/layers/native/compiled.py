@@ -37,7 +37,7 @@ def library() -> ctypes.CDLL | None:
         for openmp in (Path(torch.__file__).parent / "lib").glob("lib*omp*.so*"):
             ctypes.CDLL(str(openmp), ctypes.RTLD_GLOBAL)
         return ctypes.CDLL(str(_compiled(compiler)))
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, RuntimeError, subprocess.SubprocessError):  # RuntimeError: no home folder
         return None
 
 

@@ -61,7 +61,7 @@ def read_tokens(file: Path) -> dict[str, Tokens]:
     try:
         features = json.loads(file.read_text(), object_pairs_hook=list)  # pairs: __OOV__ may be a token, too
         return {name: _tokens(pairs) for name, pairs in features}
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, IndexError) as error:
         raise RequestError(f"'{file}' is no feature_vocab.json ({error})") from None
 
 

@@ -60,7 +60,7 @@ def test_a_token_called_like_a_special_one(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["[]x", "[1]", json.dumps({"user": 3}), json.dumps({"user": {"a": "b"}}), '{"user": {"a": -1}}'],
+    ["[]x", "[1]", '{"user": 3}', '{"user": "abc"}', json.dumps({"user": {"a": "b"}}), '{"user": {"a": -1}}'],
 )
 def test_what_is_no_vocabulary_is_refused(tmp_path, content):
     (tmp_path / "feature_vocab.json").write_text(content)

@@ -66,7 +66,7 @@ def prepare(
     fit = experiment.fit
     if shorter:  # before the folder, whose own beginning, if there is one, left no checkpoint
         buffer_bytes = shorter.buffer_bytes
-    elif folder.is_started and not force:
+    elif not force and folder.is_started:
         buffer_bytes = folder.buffer_bytes
     else:
         buffer_bytes = workers.first_does(

@@ -89,7 +89,7 @@ def run_seed(
         if (complete := _complete_run(folder, built, force, test)) is not None:
             return complete
         check_splits(experiment, built)
-        wanted = ("test",) if folder.metrics is not None and not force else SPLITS if test else SPLITS[:2]
+        wanted = ("test",) if not force and folder.metrics is not None else SPLITS if test else SPLITS[:2]
         splits = {split: path for split, path in built.splits.items() if split in wanted}
         shorter = None
         if resume and not force and folder.metrics is None and not folder.has_checkpoint:
@@ -106,7 +106,7 @@ def run_seed(
                 complete := workers.all_do(lambda: _complete_run(folder, run.built, force, test))
             ) is not None:
                 return complete
-            unread = folder.metrics is not None and not force
+            unread = not force and folder.metrics is not None
             metrics = score_test(run) if unread else carry_out(run, force, hooks or Hooks(), keep_checkpoint)
     except OSError as error:
         raise CutShort(f"writing '{folder.path}' failed: {error}") from error

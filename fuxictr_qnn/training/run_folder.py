@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class RunFolder:
             RequestError: neither `resume` nor `force` is given.
             Busy: another process is at it right now.
         """
-        if not self.is_started or resume or force:
+        if resume or force or not self.is_started:
             return
         with self.locked():
             if self.is_started:
@@ -101,8 +102,7 @@ class RunFolder:
     @property
     def metrics(self) -> dict[str, Any] | None:
         """The contents of metrics.json; None while the run is not complete."""
-        file = self.path / "metrics.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        return self._mapping("metrics.json", json.loads)
 
     @property
     def is_started(self) -> bool:
@@ -120,14 +120,12 @@ class RunFolder:
     @property
     def data_fingerprint(self) -> str | None:
         """Of the data that the run here began with; None where there is no run."""
-        file = self.path / "config.yaml"
-        return yaml.safe_load(file.read_text()).get("data_fingerprint") if file.exists() else None
+        return (self._mapping("config.yaml", yaml.safe_load) or {}).get("data_fingerprint")
 
     @property
     def buffer_bytes(self) -> int | None:
         """Of the run here that streams its data, the size of a window; None where there is no such run."""
-        file = self.path / "config.yaml"
-        return yaml.safe_load(file.read_text()).get("buffer_bytes") if file.exists() else None
+        return (self._mapping("config.yaml", yaml.safe_load) or {}).get("buffer_bytes")
 
     def write_config(
         self, experiment: Experiment, seed: int, data_fingerprint: str, buffer_bytes: int | None = None
@@ -183,9 +181,8 @@ class RunFolder:
     @property
     def carried_before(self) -> dict[str, Any] | None:
         """What `write_warm_start` kept, where weights that were trained since are here, too."""
-        file = self.path / "warm_start.json"
         trained = self.has_checkpoint or self.metrics is not None
-        return json.loads(file.read_text()) if trained and file.exists() else None
+        return self._mapping("warm_start.json", json.loads) if trained else None
 
     def append_history(self, record: dict[str, Any]) -> None:
         with open(self.path / "history.jsonl", "a") as file:
@@ -198,7 +195,10 @@ class RunFolder:
         """The evaluations so far; a last line cut short by a kill is left out."""
         file = self.path / "history.jsonl"
         lines = file.read_text().split("\n")[:-1] if file.exists() else []
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise _damaged(file) from error
 
     def keep_history(self, evaluations: int) -> None:
         """Drop the lines after a checkpoint: the resumed run writes them again."""
@@ -233,6 +233,23 @@ class RunFolder:
         if not keep_checkpoint:
             (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
+    def _mapping(self, name: str, parse: Callable[[str], Any]) -> dict[str, Any] | None:
+        """The contents of a file here; None where there is none.
+
+        Raises:
+            RequestError: it is not as it was written.
+        """
+        file = self.path / name
+        if not file.exists():
+            return None
+        try:
+            content = parse(file.read_text())
+        except (ValueError, yaml.YAMLError):
+            content = None
+        if not isinstance(content, dict):
+            raise _damaged(file)
+        return content
+
     def _save(self, name: str, value: Any) -> None:
         buffer = io.BytesIO()
         torch.save(value, buffer)
@@ -240,6 +257,10 @@ class RunFolder:
 
     def _load(self, name: str) -> Any:
         return read_plain(self.path / name, _ANEW)
+
+
+def _damaged(file: Path) -> RequestError:
+    return RequestError(f"'{file}' is damaged: put back the file of this run; {_ANEW}")
 
 
 def read_checkpoint(file: Path, remedy: str) -> dict[str, Any]:

@@ -353,6 +353,32 @@ def test_checkpoints_that_hold_code_are_refused(clicks, tmp_path):
         run(tiny(), clicks, tmp_path, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "read"),
+    [
+        ("metrics.json", "{", "metrics"),
+        ("metrics.json", "[]", "metrics"),
+        ("config.yaml", "", "data_fingerprint"),
+        ("config.yaml", "a: [", "buffer_bytes"),
+        ("history.jsonl", "{\n{}\n", "history"),
+    ],
+)
+def test_records_that_are_damaged_are_named(name, content, read, tmp_path):
+    folder = RunFolder(tmp_path, tiny(), 7)
+    folder.path.mkdir(parents=True)
+    (folder.path / name).write_text(content)
+    with pytest.raises(RequestError, match=f"{name}' is damaged: .*--force starts anew"):
+        getattr(folder, read)
+
+
+def test_force_does_not_ask_for_records_that_are_damaged(clicks, tmp_path):
+    folder = RunFolder(tmp_path, tiny(epochs=1), 7)
+    folder.path.mkdir(parents=True)
+    for name in ("metrics.json", "config.yaml", "history.jsonl"):
+        (folder.path / name).write_text("{\n")
+    assert run(tiny(epochs=1), clicks, tmp_path, force=True).metrics == folder.metrics
+
+
 def test_what_a_model_refuses_comes_before_anything_is_written(clicks, tmp_path):
     bad = tiny().model_copy(update={"model_params": {"embedding_dim": 4, "num_heads": 3}})
     with pytest.raises(RequestError, match="QNNalpha cannot be built: num_heads=3 does not divide"):

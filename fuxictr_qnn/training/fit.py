@@ -8,6 +8,7 @@ the end of training too, and knows other schedules and averaged weights.
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
@@ -198,14 +199,14 @@ class Fit:
 
     def state(self) -> dict[str, Any]:
         """Weights, optimizer, schedule, averages, position and random states, as plain data."""
-        random, *of_others = self.workers.gather(_random_state())
+        own, *of_others = self.workers.gather(_random_state())
         return {
             "model": self.model.state_dict(),
             "optimizer": self.model.optimizer.state_dict(),
             "schedule": self.schedule.state(),
             "average": self.average.state(),
             "position": dict(vars(self.position)),
-            "random": random,
+            "random": own,
             "random_of_others": of_others,
         }
 
@@ -216,9 +217,9 @@ class Fit:
         self.schedule.load(state["schedule"])
         self.average.load(_to_device(state["average"], self.model.device))
         self.position = Position(**state["position"])
-        random = [state["random"], *state.get("random_of_others", [])]
-        if self.workers.rank < len(random):  # fewer: more workers go on than there were
-            _restore_random_state(random[self.workers.rank])
+        states = [state["random"], *state.get("random_of_others", [])]
+        if self.workers.rank < len(states):  # fewer: more workers go on than there were
+            _restore_random_state(states[self.workers.rank])
 
 
 def _to_device(state: Any, device: torch.device) -> Any:
@@ -236,6 +237,7 @@ def _random_state() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "python": random.getstate(),
     }
 
 
@@ -245,3 +247,5 @@ def _restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    if "python" in state:  # checkpoints of earlier versions have none
+        random.setstate(state["python"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -204,6 +205,19 @@ def test_nan_of_an_own_evaluate_ends_the_run(feature_map, train_batches, valid_b
     model = Nan(feature_map, embedding_dim=4, hidden_units=[4], **BASE)
     with pytest.raises(RunError, match="Nan.evaluate gives NaN for AUC: lower learning_rate"):
         Fit(model, SMALL, train_batches, valid_batches).run()
+
+
+def test_a_checkpoint_keeps_every_random_state(feature_map, train_batches, valid_batches, tmp_path):
+    """Python's, too, which a model from elsewhere may draw from."""
+
+    def draws():
+        return random.random(), np.random.rand(), torch.rand(()).item()
+
+    fit = Fit(make("DNN", feature_map), SMALL, train_batches, valid_batches)
+    torch.save(fit.state(), tmp_path / "checkpoint.pt")
+    expected = draws()
+    fit.load(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    assert draws() == expected
 
 
 def test_exponential_average_follows_its_formula(feature_map, train_batches):

@@ -79,7 +79,7 @@ def evaluate(
     A model that overrides `evaluate` does it its own way, on the first worker.
 
     Raises:
-        RunError: a prediction that is not finite, or a metric of the model's own `evaluate` that is NaN.
+        RunError: a prediction is not finite, or the model's own `evaluate` lacks a metric or has NaN.
         RequestError: a metric that these labels do not define.
     """
     if type(model).evaluate is not BaseModel.evaluate:
@@ -89,13 +89,14 @@ def evaluate(
 
 
 def _by_model(model: BaseModel, loader: Iterable, metrics: Sequence[str]) -> dict[str, float]:
-    """What the model's own `evaluate` gives; NaN, which no later value improves on, is refused."""
+    """What the model's own `evaluate` gives, if that is all of them; no later value improves on NaN."""
     found = model.evaluate(loader, metrics=list(metrics))
     values = {name: float(value) for name, value in found.items()}
+    own = f"{type(model).__name__}.evaluate"
+    if missing := [name for name in metrics if name not in values]:
+        raise RunError(f"{own} gives no {', '.join(missing)}: take it out of metrics and monitor, or mend it")
     if bad := [name for name, value in values.items() if np.isnan(value)]:
-        raise RunError(
-            f"{type(model).__name__}.evaluate gives NaN for {', '.join(bad)}: lower learning_rate, or mend it"
-        )
+        raise RunError(f"{own} gives NaN for {', '.join(bad)}: lower learning_rate, or mend it")
     return values
 
 

@@ -149,7 +149,7 @@ class Fit:
         clock = time.perf_counter()
         train_loss = self.losses.take()
         with weights_of(self.model, self.average.at_evaluation(self.model)):
-            metrics = evaluate(self.model, self.valid, self._metric_names(), settings.amp, self.workers)
+            metrics = self._metrics()
             monitored = sum(metrics[name] * weight for name, weight in settings.monitor_weights.items())
             verdict = self.schedule.update(monitored)
             if verdict.best:
@@ -166,8 +166,13 @@ class Fit:
         self.hooks.on_evaluation(record | {"seconds": round(position.train_seconds, 3)})
         self.hooks.on_checkpoint(self.state())
 
-    def _metric_names(self) -> list[str]:
-        return list(dict.fromkeys([*self.settings.metrics, *self.settings.monitor_weights]))
+    def _metrics(self) -> dict[str, float]:
+        """Of the validation split."""
+        names = list(dict.fromkeys([*self.settings.metrics, *self.settings.monitor_weights]))
+        try:
+            return evaluate(self.model, self.valid, names, self.settings.amp, self.workers)
+        except RuntimeError as error:  # no memory, say
+            raise RunError(f"evaluation failed after step {self.position.step}: {error}") from error
 
     def _record(self, train_loss: float, metrics: dict[str, float], verdict: Verdict) -> dict[str, Any]:
         """One line of the history."""

@@ -207,6 +207,23 @@ def test_nan_of_an_own_evaluate_ends_the_run(feature_map, train_batches, valid_b
         Fit(model, SMALL, train_batches, valid_batches).run()
 
 
+@pytest.mark.parametrize(
+    "own, said",
+    [
+        (lambda: {"logloss": 0.5}, "Own.evaluate gives no AUC: take it out of metrics and monitor"),
+        (lambda: torch.ones(2) @ torch.ones(3), "evaluation failed after step 10: "),
+    ],
+)
+def test_an_evaluation_that_fails_says_so(feature_map, train_batches, valid_batches, own, said):
+    class Own(DNN):
+        def evaluate(self, data_generator, metrics=None):
+            return own()
+
+    model = Own(feature_map, embedding_dim=4, hidden_units=[4], **BASE)
+    with pytest.raises(RunError, match=said):
+        Fit(model, SMALL, train_batches, valid_batches).run()
+
+
 def test_a_checkpoint_keeps_every_random_state(feature_map, train_batches, valid_batches, tmp_path):
     """Python's, too, which a model from elsewhere may draw from."""
 

@@ -28,16 +28,17 @@ class ContentHashes:
     def __init__(self, folder: Path):
         self._path = folder / CACHE_NAME
         try:
-            self._known: dict[str, list[Any]] = json.loads(self._path.read_text())
+            found = json.loads(self._path.read_text())
         except (OSError, ValueError):  # not there yet, or damaged: hash again
-            self._known = {}
+            found = None
+        self._known: dict[str, list[Any]] = found if isinstance(found, dict) else {}
         self._changed = False
 
     def of(self, file: Path) -> str:
         status = file.stat()
         stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         entry = self._known.get(str(file))
-        if entry is not None and entry[:-1] == stamp:
+        if isinstance(entry, list) and entry[:-1] == stamp:
             return entry[-1]
         digest = hash_of(file)
         changed = max(status.st_mtime_ns, status.st_ctime_ns)

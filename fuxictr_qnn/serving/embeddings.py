@@ -138,5 +138,5 @@ def _write(frames: dict[str, pl.DataFrame], to: Path) -> None:
 
 
 def _file_name(feature: str) -> str:
-    """A feature's name without what a path would make of it."""
-    return feature.replace("/", "_").replace("\\", "_")
+    """A feature's name without what a path would make of it; another one for each feature."""
+    return feature.replace("%", "%25").replace("/", "%2F").replace("\\", "%5C")

@@ -33,7 +33,7 @@ from fuxictr_qnn.errors import Busy, RequestError
 from fuxictr_qnn.files import is_writable, lock_if_free, write_bytes, write_json, write_text
 from fuxictr_qnn.training.evaluation import Scores
 from fuxictr_qnn.training.experiment import Experiment
-from fuxictr_qnn.training.tensor_file import read_plain
+from fuxictr_qnn.training.tensor_file import check_by_name, load_into, read_plain
 
 _CHECKPOINT = {"model", "optimizer", "schedule", "average", "position", "random"}  # what `Fit.state` gives
 _OF_A_BUILD = ("feature_map.json", "feature_vocab.json", "preprocessing.json", "items.parquet")
@@ -158,7 +158,8 @@ class RunFolder:
         self._save("model.pt", model.state_dict())
 
     def load_weights(self, model: torch.nn.Module) -> None:
-        model.load_state_dict(self._load("model.pt"))
+        file = self.path / "model.pt"
+        load_into(model, check_by_name(self._load("model.pt"), file, _ANEW), file, _ANEW)
 
     @property
     def has_weights(self) -> bool:

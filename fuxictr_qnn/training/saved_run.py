@@ -73,6 +73,7 @@ class SavedRun:
 
         from fuxictr_qnn.data import load_feature_map
         from fuxictr_qnn.training.setup import build_model
+        from fuxictr_qnn.training.tensor_file import load_into
 
         self._check_zoo(zoo)
         weights = self.weights()
@@ -81,13 +82,7 @@ class SavedRun:
         )
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and replaced below
             model = build_model(self.experiment, feature_map, gpu, self.folder, zoo)
-        if problems := list(_misfits(model.state_dict(), weights)):
-            some = "; ".join(problems[:3]) + (" ..." if len(problems) > 3 else "")
-            raise RequestError(
-                f"'{self.folder}': model.pt does not fit config.yaml and features/feature_map.json: {some}; "
-                "put back the run's own files"
-            )
-        model.load_state_dict(weights)
+        load_into(model, weights, self.folder / "model.pt", "put back the run's own files")
         return model.eval()
 
     def weights(self) -> dict[str, Any]:
@@ -265,14 +260,3 @@ def _other_columns(run: SavedRun) -> Iterator[str]:
     for key in ("feature_cols", "label_col", "min_categr_count", "feature_processor"):
         if getattr(built, key) != getattr(run.dataset, key):
             yield f"{key} differs between config.yaml and features/preprocessing.json"
-
-
-def _misfits(wanted: dict[str, Any], weights: dict[str, Any]) -> Iterator[str]:
-    """How weights differ from those of the model, in names and shapes."""
-    for name in sorted(wanted.keys() - weights.keys()):
-        yield f"{name} is missing"
-    for name in sorted(weights.keys() - wanted.keys()):
-        yield f"{name} is not the model's"
-    for name in sorted(wanted.keys() & weights.keys()):
-        if wanted[name].shape != weights[name].shape:
-            yield f"{name} is {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fuxictr_qnn.errors import RequestError
 
@@ -45,6 +46,31 @@ def check_by_name(content: Any, file: Path, remedy: str) -> dict[str, Tensor]:
             f"dense tensors: {remedy}"
         )
     return content
+
+
+def load_into(model: nn.Module, weights: dict[str, Tensor], file: Path, remedy: str) -> None:
+    """Give the model the weights of its run, which are in `file`.
+
+    Raises:
+        RequestError: they are another model's, or of another feature map.
+    """
+    if problems := list(_misfits(model.state_dict(), weights)):
+        some = "; ".join(problems[:3]) + (" ..." if len(problems) > 3 else "")
+        raise RequestError(
+            f"'{file}' does not fit config.yaml and features/feature_map.json: {some}; {remedy}"
+        )
+    model.load_state_dict(weights)
+
+
+def _misfits(wanted: dict[str, Tensor], weights: dict[str, Tensor]) -> Iterator[str]:
+    """How weights differ from those of the model, in names and shapes."""
+    for name in sorted(wanted.keys() - weights.keys()):
+        yield f"{name} is missing"
+    for name in sorted(weights.keys() - wanted.keys()):
+        yield f"{name} is not the model's"
+    for name in sorted(wanted.keys() & weights.keys()):
+        if wanted[name].shape != weights[name].shape:
+            yield f"{name} is {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
 
 
 def _is_plain(tensor: Tensor) -> bool:

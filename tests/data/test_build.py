@@ -95,6 +95,15 @@ def test_the_time_of_modification_is_no_proof_that_a_file_is_the_same(tmp_path, 
     assert not second.reused and second.fingerprint != first.fingerprint
 
 
+@pytest.mark.parametrize("content", ["[]", "{", '{"%s": 3}'])
+def test_a_damaged_memory_of_hashes_is_made_anew(tmp_path, content):
+    places = write_small(tmp_path)
+    first = build_dataset(small_spec(), places, log=quiet)
+    file = tmp_path / "small" / "train.csv"
+    (first.folder.parent / fingerprint.CACHE_NAME).write_text(content.replace("%s", str(file)))
+    assert build_dataset(small_spec(), places, log=quiet).folder == first.folder
+
+
 def test_a_feature_processors_code_is_part_of_the_fingerprint(tmp_path, monkeypatch):
     places = write_small(tmp_path)
     module = tmp_path / "own_functions.py"

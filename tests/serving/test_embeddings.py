@@ -105,3 +105,9 @@ def test_other_tables_are_columns_by_the_name_of_their_layer(model: str, columns
         assert {column: values.shape for column, values in found.items()} == {
             column: (size, width) for column, width in columns.items()
         }
+
+
+def test_every_feature_has_a_file_of_its_own():
+    names = ["a_b", "a/b", "a\\b", "a%2Fb", "preço"]
+    files = {embeddings._file_name(name) for name in names}
+    assert len(files) == len(names) and not any("/" in file or "\\" in file for file in files)

@@ -434,6 +434,15 @@ class TestTestSplitLater:
         monkeypatch.setattr("fuxictr_qnn.training.phases.score", lambda *args: stop())
         assert run(tiny(), clicks, tmp_path).metrics["test"] == finished.metrics["test"]
 
+    def test_another_models_weights_are_refused(self, clicks, tmp_path):
+        unread = run(tiny(epochs=1), clicks, tmp_path, test=False)
+        weights = torch.load(unread.folder / "model.pt", weights_only=True)
+        first = next(iter(weights))
+        torch.save({"other": weights.pop(first), **weights}, unread.folder / "model.pt")
+        with pytest.raises(RequestError, match=f"model.pt' does not fit .*{first} is missing; other is not"):
+            run(tiny(epochs=1), clicks, tmp_path)
+        assert "test" not in RunFolder(tmp_path, tiny(epochs=1), 7).metrics
+
     def test_needs_the_weights(self, clicks, tmp_path):
         unread = run(tiny(epochs=1), clicks, tmp_path, test=False)
         (unread.folder / "model.pt").unlink()

@@ -1,11 +1,13 @@
 """Layers as they are at evaluation, in fewer operations: for scoring and export, not for training.
 
-B batch, F fields, E embedding dim, D = F*E, M rows. Each is a snapshot of the weights it is made from.
+B batch, F fields, C ids, E embedding dim, D = F*E, M rows. Each is a snapshot of the weights it is made from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -15,24 +17,65 @@ from fuxictr_qnn.layers.block_linear import BlockLinear
 from fuxictr_qnn.layers.khatri_rao import KhatriRaoLayer
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """How a field of several ids becomes one vector: the mean of their rows, or their sum."""
+
+    length: int
+    mean: bool
+
+
 class PackedEmbedding(nn.Module):
     """The embedding tables of all fields one below the other: one lookup instead of F.
 
     Args:
         tables: (vocabulary, E) of each field.
+        tokens: what is done with the ids of each field; None: it has one. Rows that are 0 do not count in a
+            mean, as in FuxiCTR's MaskedAveragePooling.
 
-    Shapes: ids (B, F) of any integer type -> (B, F*E).
+    Shapes: ids (B, C) of any integer type, a field's ids side by side -> (B, F*E).
     """
 
-    def __init__(self, tables: Sequence[Tensor]):
+    def __init__(self, tables: Sequence[Tensor], tokens: Sequence[Tokens | None] | None = None):
         super().__init__()
+        tokens = tokens or [None] * len(tables)
+        lengths = torch.tensor([each.length if each else 1 for each in tokens])
         sizes = torch.tensor([0, *(len(table) for table in tables[:-1])])
         self.register_buffer("table", torch.cat([table.detach() for table in tables]))
-        self.register_buffer("first", sizes.cumsum(0).to(tables[0].device))
+        self.register_buffer("first", sizes.cumsum(0).repeat_interleave(lengths).to(tables[0].device))
         self.width = len(tables) * self.table.shape[1]
+        self.spans = _spans(tokens)
+        means = any(each and each.mean for each in tokens)
+        counts = (self.table.sum(1, keepdim=True) != 0).to(self.table.dtype) if means else None
+        self.register_buffer("counts", counts)  # (vocabulary of all, 1): 0 for the padding
 
     def forward(self, ids: Tensor) -> Tensor:
-        return F.embedding(ids + self.first, self.table).view(-1, self.width)
+        at = ids + self.first
+        rows = F.embedding(at, self.table)
+        if not self.spans:
+            return rows.view(-1, self.width)
+        return torch.cat([self._vectors(rows, at, *span) for span in self.spans], dim=1)
+
+    def _vectors(self, rows: Tensor, at: Tensor, columns: slice, tokens: Tokens | None) -> Tensor:
+        """(B, E), or (B, fields * E) of fields of one id."""
+        if tokens is None:
+            return rows[:, columns].flatten(1)
+        total = rows[:, columns].sum(1)
+        return total / (F.embedding(at[:, columns], self.counts).sum(1) + 1e-12) if tokens.mean else total
+
+
+def _spans(tokens: Sequence[Tokens | None]) -> list[tuple[slice, Tokens | None]]:
+    """The columns of each field of several ids, and of each run of others; none if there are only others."""
+    if not any(tokens):
+        return []
+    spans, start = [], 0
+    for is_list, run in groupby(tokens, lambda each: each is not None):
+        run = list(run)
+        for each in run if is_list else [None]:
+            stop = start + (each.length if each else len(run))
+            spans.append((slice(start, stop), each))
+            start = stop
+    return spans
 
 
 class FoldedKhatriRao(nn.Module):

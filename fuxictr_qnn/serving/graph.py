@@ -1,6 +1,6 @@
 """A trained model as one function of two matrices, for export: no dict of columns, nothing left to train.
 
-B batch, F fields, E embedding dim.
+B batch, F fields, C ids, E embedding dim.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Columns(dict):
 class PackedFeatures(nn.Module):
     """A FeatureEmbedding over all features of a batch as one lookup.
 
-    Shapes: Columns with ids (B, F) -> (B, F, E), or (B, F * E) with `flatten_emb`.
+    Shapes: Columns with ids (B, C) -> (B, F, E), or (B, F * E) with `flatten_emb`.
     """
 
     def __init__(self, plain: FeatureEmbedding, packed: PackedEmbedding, fields: int):
@@ -112,7 +112,7 @@ class Served(nn.Module):
             return self.scorer.score(matrices["ids"])
         batch = Columns(columns_of(matrices, self.fields))
         if isinstance(self.model, RankModel):
-            batch.ids = matrices.get("ids") if all(not field.is_list for field in self.fields) else None
+            batch.ids = matrices.get("ids")
             return self.model.output_activation(self.model.logit(batch))
         return self.model(dict(batch))["y_pred"]
 
@@ -141,7 +141,7 @@ def _snapshot(model: BaseModel, names: list[str]) -> BaseModel:
 
 
 def _packed(module: FeatureEmbedding, names: list[str]) -> PackedFeatures | None:
-    """The embedding of all features as one lookup, where each is a plain id."""
+    """The embedding of all features as one lookup, where each is ids."""
     if list(module.embedding_layer.embedding_layers) != names:
         return None
     packed = pack(module, names)

@@ -10,17 +10,28 @@ from fuxictr_qnn.training.evaluation import score
 from tests.synthetic import BASE, make_batches, make_feature_map
 
 SIZES = {"a": 9, "b": 7, "c": 5}
+ENCODERS = {
+    "MaskedAveragePooling": "layers.MaskedAveragePooling()",
+    "MaskedSumPooling": "layers.MaskedSumPooling()",
+    "KMaxPooling": ["layers.KMaxPooling(k=1, dim=1)", "nn.Flatten(1)"],
+}
 
 
-def trained(vocabularies=SIZES, sequences=None, **kwargs) -> tuple[QNNalpha, list]:
+def trained(
+    vocabularies=SIZES, sequences=None, encoder="MaskedAveragePooling", **kwargs
+) -> tuple[QNNalpha, list]:
     """A model in float64 whose weights and running statistics are nothing special, and batches for it."""
     feature_map = make_feature_map(vocabularies, sequences, dim=4)
+    for name in sequences or ():
+        feature_map.features[name]["feature_encoder"] = ENCODERS[encoder]
     params = {"embedding_dim": 4, "num_layers": 2, "num_row": 3, "batch_norm": True} | kwargs
     model = QNNalpha(feature_map, **params, **BASE).double()
     generator = torch.Generator().manual_seed(3)
     for tensor in (*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())):
         noise = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
         tensor.data.copy_(noise + 0.5 if tensor.ndim == 1 else noise - 0.5)
+    for table in model.embedding_layer.embedding_layer.embedding_layers.values():
+        table.weight.data[0] = 0  # the padding
     model.eval()
     return model, make_batches(feature_map, 1500, 2)
 
@@ -60,7 +71,20 @@ def test_a_scorer_is_a_snapshot_and_evaluation_takes_a_new_one():
     assert (score(model, batches).y_pred > first).all()
 
 
-@pytest.mark.parametrize("changes", [{"sequences": {"c": 3}}, {"fast": False}])
+@pytest.mark.parametrize("sequences", [{"c": 3}, {"a": 4, "b": 1}, {"a": 2, "b": 3, "c": 5}])
+@pytest.mark.parametrize("encoder", ["MaskedAveragePooling", "MaskedSumPooling"])
+def test_sequences_are_pooled_as_the_model_does(sequences, encoder):
+    model, batches = trained(sequences=sequences, encoder=encoder)
+    scorer = model.scorer()
+    for batch in batches:
+        for name, length in sequences.items():  # some end early, some are padding alone
+            batch[name][torch.arange(length) < torch.randint(length + 1, (1500, 1))] = 0
+    with torch.no_grad():
+        for batch in batches:
+            torch.testing.assert_close(scorer(batch), model(batch)["y_pred"], rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("changes", [{"sequences": {"c": 3}, "encoder": "KMaxPooling"}, {"fast": False}])
 def test_a_model_that_cannot_be_packed_scores_by_itself(changes):
     model, batches = trained(**changes)
     assert model.scorer() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,14 @@ from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+def is_of_disk(error: OSError, folder: Path) -> bool:
+    """Whether the disk refused something (it is full, broken or read-only), or a file in `folder` did."""
+    names = [Path(str(name)) for name in (error.filename, error.filename2) if name is not None]
+    return error.errno in _DISK or any(name.is_relative_to(folder) for name in names)
 
 
 def hash_of(file: Path, algorithm: str = "sha256") -> str:

@@ -108,6 +108,14 @@ def _add_numbers(parser: argparse.ArgumentParser) -> None:
         help="seeds 1 to K2 for the comparator and the proposed model that is best on validation",
     )
     parser.add_argument(
+        "--proposed",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ID",
+        help="your own models: no baselines, so never the comparator (always so: QNN..., QIN...)",
+    )
+    parser.add_argument(
         "--recipe-seeds", type=int, default=1, metavar="K", help="of each recipe (default: 1)"
     )
     parser.add_argument(
@@ -234,6 +242,7 @@ def _request(args: argparse.Namespace) -> Request:
         trials=args.trials,
         seeds=args.seeds,
         more_seeds=args.more_seeds,
+        proposed=tuple(args.proposed),
         search=args.search,
         recipes=tuple(args.recipe),
         recipe_seeds=args.recipe_seeds,

@@ -44,6 +44,7 @@ class Entrant:
         base: the config as it stands, with --set.
         tuner: what is varied; of a recipe, nothing.
         axes: how the space names what is varied.
+        proposed: named as no baseline.
         notes: about how the config was read.
     """
 
@@ -52,6 +53,7 @@ class Entrant:
     tuner: ModelTuner
     axes: Axes = field(default_factory=Axes)
     recipe: bool = False
+    proposed: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -131,7 +133,8 @@ def _entrant(request: Request, named: Named, axes: Axes, names: Sequence[str]) -
     base = as_it_stands.trial({})
     label = f"{named.entry.name} recipe" if named.recipe and named.entry.name in names else named.entry.name
     tuner, notes = _tuner(request, named, axes, fixed), tuple(as_it_stands.notes)
-    return Entrant(label, base, tuner, axes, named.recipe, notes)
+    proposed = not named.recipe and named.entry.name in request.proposed
+    return Entrant(label, base, tuner, axes, named.recipe, proposed, notes)
 
 
 def _refuse_run_folder(entry: Entry) -> None:

@@ -30,6 +30,7 @@ class Request:
         expids, or dataset and models: what is compared.
         trials, seeds: None: as the folder says, else the default.
         more_seeds: for the comparator and the best of the proposed models, K2 in all.
+        proposed: expids that are no baselines, beside those of this package's own models.
         recipes: expids at published settings, beside the ranking.
         sets: KEY=VALUE texts.
         space: a space file; None: the shipped one.
@@ -42,6 +43,7 @@ class Request:
     trials: int | None = None
     seeds: int | None = None
     more_seeds: int | None = None
+    proposed: tuple[str, ...] = ()
     search: str = "random"
     recipes: tuple[str, ...] = ()
     recipe_seeds: int = 1
@@ -77,6 +79,7 @@ class Request:
             ("--expid", self.expids),
             ("--models", self.models),
             ("--recipe", self.recipes),
+            ("--proposed", self.proposed),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             yield from (f"{option} {name}: stands twice" for name in twice)
@@ -115,6 +118,12 @@ def find_configs(request: Request) -> list[Named]:
     if request.models and request.dataset:
         names = [("--models", expid_of(model, request.dataset)) for model in request.models]
         problems += _unknown_dataset(request)
+    compared = [name for _, name in names]
+    problems += [
+        f"--proposed {name}: it is not compared.{nearest(name, compared)}"
+        for name in request.proposed
+        if name not in compared
+    ]
     found: list[Named] = []
     for option, name in [*names, *(("--recipe", name) for name in request.recipes)]:
         if name not in known:

@@ -29,7 +29,8 @@ def entries_of(finals: Sequence[Final]) -> list[Entry]:
         problems += [run for run in runs if isinstance(run, str)]
         failed = {final.seed: final.failure for final in group if final.failure is not None}
         if runs and not problems:
-            entries.append(Entry(config.label, tuple(runs), config.entrant.recipe, failed))
+            entrant = config.entrant
+            entries.append(Entry(config.label, tuple(runs), entrant.recipe, failed, entrant.proposed))
     if problems:
         raise RequestError(problems)
     return entries

@@ -167,10 +167,15 @@ class Comparison:
         """What was fixed; it is fixed now if no test split was read yet.
 
         Raises:
-            RequestError: trials now say otherwise than when the test splits were read.
+            RequestError: trials now say otherwise than when test was read, or chosen.yaml is gone.
         """
         chosen = self.folder.chosen
-        if not self.test_was_read or chosen is None:
+        if self.test_was_read and chosen is None:
+            raise RequestError(
+                f"'{self.folder.path}': chosen.yaml is gone, which says what was fixed before the test split "
+                f"was read: put it back, or {OTHER_NAME}"
+            )
+        if not self.test_was_read:
             chosen = choice_of(self.finals(), self.facts, self.lost)
             self.folder.write_chosen(chosen)
             return chosen

@@ -32,6 +32,7 @@ class Terms(BaseModel):
         recipes: expid -> model and digest.
         space: the content of the space file as far as it concerns these models; empty without trials.
         tuning_seeds: expid -> the seed of its trials, which no digest knows; empty without trials.
+        proposed: expids that --proposed names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +49,7 @@ class Terms(BaseModel):
     more_seeds: int | None = None
     recipe_seeds: int = 1
     tuning_seeds: dict[str, int] = {}
+    proposed: list[str] = []
 
     @property
     def last_seed(self) -> int:
@@ -82,6 +84,7 @@ def make_terms(
         more_seeds=request.more_seeds or (before.more_seeds if before else None),
         recipe_seeds=max(request.recipe_seeds, before.recipe_seeds if before else 1),
         tuning_seeds={entrant.expid: entrant.base.seed for entrant in ranked} if trials else {},
+        proposed=sorted(request.proposed),
     )
 
 
@@ -143,6 +146,11 @@ def _changes(before: Terms, now: Terms, test_was_read: bool) -> Iterator[str]:
     for expid, seed in before.tuning_seeds.items() if searched else ():
         if (new := now.tuning_seeds.get(expid, seed)) != seed:
             yield f"whose trials of {expid} have the seed {seed}, and its config says {new}: {OTHER_NAME}"
+    if test_was_read and now.proposed != before.proposed:
+        yield (
+            f"with --proposed {_plain(before.proposed)}, whose test split was read: the comparator, the best "
+            f"of all others, was fixed before that; {OTHER_NAME}"
+        )
     if test_was_read and now.trials != before.trials:
         yield (
             f"with {before.trials} trials, whose test split was read: settings chosen now would be chosen "

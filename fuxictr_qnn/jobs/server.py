@@ -21,6 +21,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
@@ -158,6 +159,8 @@ def _be_a_child(
         code = -signal.SIGTERM
     except (EOFError, BrokenPipeError):  # nobody listens any more
         pass
+    except BaseException:  # the log is all that can tell why there is no outcome
+        traceback.print_exc()
     finally:
         with suppress(Exception):
             sys.stdout.flush()

@@ -33,8 +33,8 @@ def carry_out(
         tell: passes a report on; False after an evaluation ends the run there.
         forked: when this process began, by time.monotonic().
     """
-    limit_threads(threads)
     try:
+        limit_threads(threads)
         if job.work is not None:
             outcome = Outcome("done", metrics=job.work(job, gpu))
         else:

@@ -12,7 +12,7 @@ from fuxictr_qnn.errors import RequestError, unknown
 from fuxictr_qnn.reporting.runs import FailedRun, Record, Run
 from fuxictr_qnn.reporting.statistics import Spread
 
-OURS = ("QNN", "QIN")  # models of these families are what is proposed; every other one is a baseline
+OURS = ("QNN", "QIN")  # models of these families are proposed, whatever else is said
 RECIPE = "published recipe, budget unknown"
 
 
@@ -25,12 +25,14 @@ class Entry:
         runs: by seed.
         recipe: at published settings, searched with an unknown budget: outside ranking and tests.
         failed: seeds that have no result -> why.
+        proposed: somebody's own model, which is no baseline.
     """
 
     label: str
     runs: tuple[Run, ...]
     recipe: bool = False
     failed: Mapping[int, str] = field(default_factory=dict)
+    proposed: bool = False
 
     @property
     def record(self) -> Record:
@@ -47,7 +49,7 @@ class Entry:
 
     @property
     def is_baseline(self) -> bool:
-        return not self.record.model.startswith(OURS)
+        return not (self.proposed or self.record.model.startswith(OURS))
 
     def values(self, split: str, metric: str) -> list[float]:
         """A metric of each seed that has it; `split` is "valid" or "test"."""

@@ -10,6 +10,7 @@ from typing import Any
 from fuxictr_qnn.data import BuiltDataset, Engine, Places, open_dataset
 from fuxictr_qnn.data.dataset import SPLITS
 from fuxictr_qnn.errors import CutShort, RequestError
+from fuxictr_qnn.files import is_of_disk
 from fuxictr_qnn.training.device import choose_gpu, keep_freed_memory
 from fuxictr_qnn.training.distributed.workers import ALONE, Workers
 from fuxictr_qnn.training.experiment import Experiment
@@ -109,6 +110,8 @@ def run_seed(
             unread = not force and folder.metrics is not None
             metrics = score_test(run) if unread else carry_out(run, force, hooks or Hooks(), keep_checkpoint)
     except OSError as error:
+        if not is_of_disk(error, folder.path):  # a model may read files of its own, and standard output break
+            raise
         raise CutShort(f"writing '{folder.path}' failed: {error}") from error
     return RunResult(folder.path, metrics, reused=False)
 

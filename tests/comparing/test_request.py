@@ -34,6 +34,15 @@ def test_recipes_take_the_keys_of_the_data_only(config):
     assert [key for key, _ in found[1].sets] == ["min_categr_count", "metrics"] and found[1].recipe
 
 
+def test_a_proposed_model_has_to_be_compared(config):
+    with pytest.raises(
+        RequestError, match="--proposed DMN_clicks: it is not compared. Did you mean 'DNN_clicks'"
+    ):
+        find_configs(
+            Request(expids=("LR_clicks", "DNN_clicks"), proposed=("LR_clicks", "DMN_clicks"), config=config)
+        )
+
+
 def test_one_comparison_is_on_one_dataset(config):
     with pytest.raises(RequestError, match="on one dataset: DNN_demo on demo, DNN_frappe on frappe_x1"):
         find_configs(Request(expids=("DNN_demo", "DNN_frappe")))

@@ -100,6 +100,13 @@ class TestOneSession:
             assert said["settings"]["learning_rate"] == 0.01  # the better one
             assert len(said["valid_AUC"]) == 3
 
+    def test_a_proposed_model_is_no_comparator(self, bench):
+        """DNN, the best baseline, is somebody's own model here."""
+        bench.do(proposed=("DNN_clicks",))
+        assert bench.folder.chosen["comparator"] == "LR_clicks"
+        with pytest.raises(RequestError, match="with --proposed DNN_clicks, whose test split was read"):
+            bench.do()
+
     def test_the_log_has_a_line_a_scoring(self, bench):
         bench.do()
         lines = bench.folder.scorings
@@ -176,6 +183,14 @@ class TestGoingOn:
         _, pool = bench.do()
         assert counts(pool) == {"train": 9, "test": 9, "latency": 3}
         assert all(seed != 2024 for *_, seed in pool.log)
+
+    def test_nothing_is_chosen_anew_once_test_was_read(self, bench):
+        bench.do()
+        (bench.folder.path / "chosen.yaml").unlink()
+        before = bench.files()
+        with pytest.raises(RequestError, match="chosen.yaml is gone, .*: put it back, or --name"):
+            bench.do()
+        assert bench.files() == before
 
     def test_more_seeds_after_test_was_read_leave_what_was_chosen(self, bench):
         bench.do()

@@ -22,7 +22,7 @@ from fuxictr_qnn.jobs.local import Server, shared_server
 from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training.run_folder import RunFolder
 from tests.clicks import experiment, write_clicks
-from tests.jobs.dying import said_by
+from tests.jobs.dying import said_by, unpicklable
 
 DYING = "tests.jobs.dying:Dying"
 POOLS = {"polars", "rayon", "OpenBLAS", "arrow", "pool"}  # names of threads that compute
@@ -65,6 +65,12 @@ def do(jobs, workers=2, on_event=lambda event: None):
 
 def outcomes(events):
     return {event.job: event.outcome for event in events if isinstance(event, Ended)}
+
+
+def test_a_process_that_cannot_tell_its_outcome_says_why_in_its_log(clicks, tmp_path):
+    one = replace(job(clicks, tmp_path / "out", log=tmp_path / "log.txt"), work=unpicklable)
+    assert outcomes(do([one]))[one].reason == "its process ended with exit code 1"
+    assert "pickle" in (tmp_path / "log.txt").read_text().splitlines()[-1]
 
 
 def test_a_job_leaves_what_the_same_run_leaves_in_this_process(clicks, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,10 +21,11 @@ from sklearn.metrics import roc_auc_score
 
 from fuxictr_qnn.data import Places
 from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.errors import CutShort, RequestError, RunError
 from fuxictr_qnn.files import lock_if_free
 from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
+from fuxictr_qnn.training.fit import Hooks
 from fuxictr_qnn.training.run_folder import RunFolder
 from fuxictr_qnn.training.settings import FitSettings
 from fuxictr_qnn.training.step import TrainStep
@@ -391,6 +393,28 @@ def test_an_unwritable_place_is_refused_before_anything_is_computed(clicks, tmp_
     locked.mkdir(mode=0o500)
     with pytest.raises(RequestError, match="cannot be written"):
         run(tiny(), clicks, locked)
+
+
+@pytest.mark.parametrize(
+    ("error", "cut_short"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (PermissionError(errno.EACCES, "Permission denied", "{folder}/model.pt"), True),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/somebodys/table.npy"), False),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), False),
+    ],
+)
+def test_only_what_the_disk_refuses_can_go_on(clicks, tmp_path, error, cut_short):
+    """A model that looks for a file of its own will not find it the next time either."""
+    folder = RunFolder(tmp_path, tiny(), 7).path
+    if error.filename:
+        error.filename = error.filename.format(folder=folder)
+
+    def fail(record):
+        raise error
+
+    with pytest.raises(CutShort if cut_short else type(error)):
+        run(tiny(), clicks, tmp_path, hooks=Hooks(on_evaluation=fail))
 
 
 def test_training_needs_validation_data(clicks, tmp_path):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from fuxictr_qnn.defaults import DATA_ROOT, default_build_dir, default_data_root
 from fuxictr_qnn.errors import RequestError, do_all
 from fuxictr_qnn.files import is_writable
-
-DATA_ROOT = Path("data")
 
 
 def add_data_root(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +19,7 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
         "--data-root",
         type=Path,
         metavar="DIR",
-        default=Path(os.environ.get("FUXICTR_DATA", DATA_ROOT)),
+        default=default_data_root(),
         help="raw files are in DIR/<dataset_id>/ (default: $FUXICTR_DATA, else ./data)",
     )
 
@@ -29,12 +27,11 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """--data-root and --build-dir."""
     add_data_root(parser)
-    build_dir = os.environ.get("FUXICTR_BUILDS")
     parser.add_argument(
         "--build-dir",
         type=Path,
         metavar="DIR",
-        default=Path(build_dir) if build_dir else None,
+        default=default_build_dir(),
         help="where builds go (default: $FUXICTR_BUILDS, else beside the raw files)",
     )
 

@@ -144,7 +144,7 @@ def main(args: argparse.Namespace) -> int:
     """Do what is left of the comparison, and print its table in short. 1: a model has no row."""
     threads, configs, space = _check(args)
     request, console = _request(args), plain_console()
-    folder = Folder(args.out / (args.name or default_name(request, configs)))
+    folder = Folder(args.out / (args.name or default_name(configs)))
     folder.check_writable()
     from fuxictr_qnn.jobs.local import shared_server
 

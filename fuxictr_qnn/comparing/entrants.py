@@ -14,7 +14,6 @@ from fuxictr_qnn.config.load import class_of
 from fuxictr_qnn.config.sources import Entry
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.models.registry import constructor_keys
-from fuxictr_qnn.reporting.entries import OURS
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.tuning.space import Space, Trial
 from fuxictr_qnn.tuning.tuner_file import Tuner
@@ -63,10 +62,6 @@ class Entrant:
     @property
     def model(self) -> str:
         return self.base.experiment.model
-
-    @property
-    def is_baseline(self) -> bool:
-        return not self.model.startswith(OURS)
 
     def space(self, trials: int, search: str, zoo: Any = None) -> Space:
         """The points of a search: `trials` drawn ones, or all, among which TPE chooses."""

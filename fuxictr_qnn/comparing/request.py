@@ -175,7 +175,7 @@ def _several_datasets(found: Sequence[Named], wanted: str | None) -> list[str]:
     return [f"{asked}{listed}"]
 
 
-def default_name(request: Request, configs: Sequence[Named]) -> str:
+def default_name(configs: Sequence[Named]) -> str:
     """Of the folder: the dataset and what is compared on it, or their hash where that is long."""
     dataset_id = configs[0].dataset.name
     short = SHORT_NAMES.get(dataset_id, dataset_id)

@@ -6,14 +6,13 @@ from collections.abc import Container
 from typing import Any
 
 from fuxictr_qnn.config.merging import Setting, Settings
-from fuxictr_qnn.data.spec import ITEM_HISTORY, ColumnSpec, DatasetSpec
+from fuxictr_qnn.data.spec import ITEM_HISTORY, DatasetSpec
 from fuxictr_qnn.training.experiment import FeatureUse
 from fuxictr_qnn.training.settings import FitSettings
 
 FIT_KEYS = frozenset(FitSettings.model_fields)
 DATASET_KEYS = frozenset(DatasetSpec.model_fields) - {"source"}
 FEATURE_KEYS = frozenset(FeatureUse.model_fields)
-COLUMN_KEYS = frozenset(ColumnSpec.model_fields)
 OTHER_KEYS = frozenset({"model", "seed", "init_from"})
 
 # Old names of FuxiCTR 1.x and of the authors' configs that mean the same.

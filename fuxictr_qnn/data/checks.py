@@ -110,7 +110,7 @@ def _item_problems(spec: DatasetSpec) -> list[str]:
 def _column_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[str]:
     problems = []
     if column.category_processor is not None:
-        problems += _bucket_problems(column, before)
+        problems += _bucket_problems(column)
     if column.type == "embedding" and column.vector_width is None:
         problems.append("type embedding needs pretrain_dim, the length of its lists")
     if column.has_vocabulary and not column.remap:
@@ -124,7 +124,7 @@ def _column_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[
     return problems
 
 
-def _bucket_problems(column: ColumnSpec, before: dict[str, ColumnSpec]) -> list[str]:
+def _bucket_problems(column: ColumnSpec) -> list[str]:
     """What goes with hash_bucket and quantile_bucket."""
     processor = column.category_processor
     types = ("categorical", "sequence") if processor == "hash_bucket" else ("categorical",)

@@ -180,18 +180,7 @@ class Sweep:
 
     # Doing it
 
-    def run(self, pool: Pool, watch: Watch = lambda sweep, row, event: None) -> None:
-        """Do what is to be done. The folder has to be locked.
-
-        Args:
-            watch: told of every event, after it has been dealt with.
-
-        Raises:
-            RunError: the pool is lost, or the disk failed.
-        """
-        run_sweeps([self], pool, watch)
-
-    def _next(self) -> Row | None:
+    def next_row(self) -> Row | None:
         """The next trial to do; what the search knows already is told to it on the way."""
         while (trial := self.search.ask()) is not None:
             row = self.rows.get(trial.identity) or self._add(trial)
@@ -217,7 +206,8 @@ class Sweep:
             return tag in trial.words
         return tag is None or tag in trial.name or tag in trial.label
 
-    def _start(self, row: Row) -> Job:
+    def start(self, row: Row) -> Job:
+        """The job of a trial, which is under way from now on."""
         trial, before = row.trial, row.standing
         restart = before.state == "pruned" or (before.state == "failed" and not before.killed)
         row.folder.begin()
@@ -238,7 +228,7 @@ class Sweep:
             data_fingerprint=row.folder.fingerprint,
         )
 
-    def _note(self, row: Row, event: Event) -> bool:
+    def note(self, row: Row, event: Event) -> bool:
         """Keep what an event says; False where a trial is hopeless."""
         if isinstance(event, Evaluated):
             row.record = event.record
@@ -288,20 +278,29 @@ def _mean(rows: Sequence[Row]) -> float:
 
 
 def run_sweeps(sweeps: Sequence[Sweep], pool: Pool, watch: Watch = lambda sweep, row, event: None) -> None:
-    """`Sweep.run` for several sweeps at one pool, the first ones first."""
+    """Do what is to be done in several sweeps at one pool, the first ones first.
+
+    Their folders have to be locked.
+
+    Args:
+        watch: told of every event, after it has been dealt with.
+
+    Raises:
+        RunError: the pool is lost, or the disk failed.
+    """
     jobs: dict[Job, tuple[Sweep, Row]] = {}
 
     def next_job() -> Job | None:
         for sweep in sweeps:
-            if (row := sweep._next()) is not None:
-                job = sweep._start(row)
+            if (row := sweep.next_row()) is not None:
+                job = sweep.start(row)
                 jobs[job] = sweep, row
                 return job
         return None
 
     def on_event(event: Event) -> bool:
         sweep, row = jobs[event.job]
-        go_on = sweep._note(row, event)
+        go_on = sweep.note(row, event)
         watch(sweep, row, event)
         return go_on
 

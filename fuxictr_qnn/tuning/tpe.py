@@ -55,7 +55,7 @@ class Tpe:
         self._indices = shuffled(space.size)  # for when optuna has no new idea
         self._open: dict[str, Any] = {}  # optuna's trials by identity
         self._values: dict[str, float | None] = {}
-        self._axes = {key: _Axis(key, values) for key, values in space.axes.items()}
+        self._axes = {key: _Axis(values) for key, values in space.axes.items()}
 
     def ask(self) -> Trial | None:
         if self._left:
@@ -127,7 +127,7 @@ class Tpe:
 class _Axis:
     """An axis as optuna sees it: places in a list."""
 
-    def __init__(self, key: str, values: list[Any]):
+    def __init__(self, values: list[Any]):
         from optuna.distributions import CategoricalDistribution, IntDistribution
 
         ordered = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)

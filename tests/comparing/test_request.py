@@ -61,12 +61,12 @@ def test_one_comparison_is_on_one_dataset(config):
     ],
 )
 def test_names_of_folders(request_, name):
-    assert default_name(request_, find_configs(request_)) == name
+    assert default_name(find_configs(request_)) == name
 
 
 def test_long_names_of_folders_are_short_and_their_own():
     models = ("QNNalpha_DeepFM", "QNNalpha_xDeepFM", "QNNalpha_DCNv2", "QNNalpha_MLP", "QNNalpha")
     one, other = (Request(dataset="demo", models=some) for some in (models, models[::-1]))
-    names = [default_name(request, find_configs(request)) for request in (one, other)]
+    names = [default_name(find_configs(request)) for request in (one, other)]
     assert all(name.startswith("demo-5-models-") and len(name) < 30 for name in names)
     assert names[0] != names[1]

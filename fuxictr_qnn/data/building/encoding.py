@@ -52,7 +52,7 @@ def make_encoder(
     if column.type == "numeric":
         return lambda values: _scaled(values, scaler)
     if column.type == "embedding":
-        return lambda values: _vectors(values, column)
+        return _vectors
     if column.type == "sequence":
         return lambda values: _sequences(values, column, lookup, max_len)
     if lookup is None:  # a meta column with remap: false
@@ -138,7 +138,7 @@ def _scaled(values: pl.Series, scaler: Scaler | None) -> pa.Array:
     return pa.array(numbers.astype(np.float32))
 
 
-def _vectors(values: pl.Series, column: ColumnSpec) -> pa.Array:
+def _vectors(values: pl.Series) -> pa.Array:
     """A list of as many numbers a row as the config says; the survey has seen to that."""
     numbers = pl.from_arrow(values.cast(pl.List(pl.Float32)).to_arrow().flatten()).to_numpy()
     return as_lists(numbers.reshape(len(values), -1))

@@ -15,7 +15,7 @@ GUESS = (
     f"runs are taken to need {100 * EPOCH_SHARE:.0f} % of the cap on epochs, and at least {LEAST_EPOCHS}, "
     "until some are done here"
 )
-MOST_SEEDS = 10
+MOST_SEEDS_IN_BUDGET = 10
 TRIALS_A_SEED = 4 / 3
 
 
@@ -107,7 +107,7 @@ def _pairs(trials: int | None, seeds: int | None, tuned: bool) -> Iterator[tuple
     """Trials and seeds to consider, the dearest first."""
     from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
 
-    of_seeds = [seeds] if seeds is not None else range(MOST_SEEDS, LEAST_SEEDS - 1, -1)
+    of_seeds = [seeds] if seeds is not None else range(MOST_SEEDS_IN_BUDGET, LEAST_SEEDS - 1, -1)
     for count in of_seeds:
         if not tuned or trials is not None:
             yield (trials or 0), count

@@ -11,7 +11,7 @@ from fuxictr_qnn.comparing.drawing import Points
 from fuxictr_qnn.comparing.entrants import Entrant, make_entrants, without_recipes
 from fuxictr_qnn.comparing.folder import Folder
 from fuxictr_qnn.comparing.request import Named, Request
-from fuxictr_qnn.comparing.session import Comparison, Watch, test_was_read
+from fuxictr_qnn.comparing.session import Comparison, Watch, has_read_test
 from fuxictr_qnn.comparing.space import SearchSpace
 from fuxictr_qnn.comparing.terms import Terms, check_change, make_terms, numbers_of, read_terms, write_terms
 from fuxictr_qnn.errors import RequestError, RunError, do_all
@@ -64,7 +64,7 @@ def prepare(
     trials, seeds = numbers_of(request, before)
     entrants = make_entrants(request, configs, space, tuned=trials > 0)
     spaces = _spaces(request, entrants, trials)
-    was_read = test_was_read(folder)
+    was_read = has_read_test(folder)
     if before:  # what is wrong without the data is said before it is built
         early = make_terms(request, entrants, before.data_fingerprint, trials, seeds, before)
         check_change(before, early, was_read, folder.path)
@@ -96,7 +96,7 @@ def open_comparison(
         if read_terms(folder.terms) != prepared.before:
             raise RunError(f"another process has begun '{folder.path}' meanwhile: give the command again")
         if prepared.before:  # another process may have read a test split meanwhile
-            check_change(prepared.before, prepared.terms, test_was_read(folder), folder.path)
+            check_change(prepared.before, prepared.terms, has_read_test(folder), folder.path)
         write_terms(folder.terms, prepared.terms)
         yield Comparison(
             prepared.entrants,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -160,8 +161,8 @@ class Comparison:
         self._runner.train(todo)
 
     @property
-    def test_was_read(self) -> bool:
-        return test_was_read(self.folder)
+    def has_read_test(self) -> bool:
+        return has_read_test(self.folder)
 
     def choose(self) -> dict[str, Any]:
         """What was fixed; it is fixed now if no test split was read yet.
@@ -170,12 +171,12 @@ class Comparison:
             RequestError: trials now say otherwise than when test was read, or chosen.yaml is gone.
         """
         chosen = self.folder.chosen
-        if self.test_was_read and chosen is None:
+        if self.has_read_test and chosen is None:
             raise RequestError(
                 f"'{self.folder.path}': chosen.yaml is gone, which says what was fixed before the test split "
                 f"was read: put it back, or {OTHER_NAME}"
             )
-        if not self.test_was_read:
+        if not self.has_read_test:
             chosen = choice_of(self.finals(), self.facts, self.lost)
             self.folder.write_chosen(chosen)
             return chosen
@@ -235,11 +236,21 @@ def _once(finals: Iterable[Final]) -> list[Final]:
     return list({final.path: final for final in finals}.values())
 
 
-def test_was_read(folder: Folder) -> bool:
-    """Whether any test split was scored, or may have been: a kill can leave the scores alone."""
+def has_read_test(folder: Folder) -> bool:
+    """Whether any test split was scored, or may have been: a kill can leave the scores alone.
+
+    Raises:
+        RequestError: a metrics.json that does not tell.
+    """
     if folder.scorings or any(folder.runs.glob("*/seed*/test_scores.parquet")):
         return True
-    return any('"test": {' in file.read_text() for file in folder.runs.glob("*/seed*/metrics.json"))
+    return any(_has_test_metrics(file) for file in folder.runs.glob("*/seed*/metrics.json"))
 
 
-test_was_read.__test__ = False  # pytest: this is no test
+def _has_test_metrics(file: Path) -> bool:
+    try:
+        return "test" in json.loads(file.read_text()).keys()
+    except (ValueError, AttributeError):
+        raise RequestError(
+            f"'{file}' is not as a run writes it: put it back as it was, or remove its folder"
+        ) from None

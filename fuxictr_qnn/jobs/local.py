@@ -17,7 +17,7 @@ from typing import Any
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.jobs.job import Began, Ended, Evaluated, Event, Job, Outcome
 
-PATIENCE = 10.0  # seconds that a job has to end by itself
+END_TIMEOUT = 10.0  # seconds that a job has to end by itself
 
 _SERVE = "import sys; from fuxictr_qnn.jobs.server import serve; serve(int(sys.argv[1]))"
 
@@ -113,11 +113,11 @@ class LocalPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for command, patience in (("end", PATIENCE), ("kill", PATIENCE)):
+        for command in ("end", "kill"):
             with suppress(OSError, RunError):
                 for key in self._jobs:
                     self.server.connection.send((command, key))
-                until = time.monotonic() + patience
+                until = time.monotonic() + END_TIMEOUT
                 while self._jobs and time.monotonic() < until:
                     self._receive(until - time.monotonic())
 

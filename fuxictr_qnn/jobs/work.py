@@ -14,7 +14,7 @@ from fuxictr_qnn.jobs.threads import limit_threads
 from fuxictr_qnn.training.fit import Hooks, Position
 from fuxictr_qnn.training.run import run_seed
 
-PATIENCE = 15.0  # seconds that a run may be in the hands of another process
+BUSY_TIMEOUT = 15.0  # seconds that a run may be in the hands of another process
 
 Report = tuple[str, Any]  # "began", seconds | "evaluated", record
 
@@ -53,7 +53,7 @@ def carry_out(
 
 def _run(job: Job, gpu: int | None, hooks: Hooks) -> Outcome:
     """The run, once whoever had it before is gone: what a killed command had started may need a moment."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
             return _run_once(job, gpu, hooks)

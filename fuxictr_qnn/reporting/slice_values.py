@@ -44,7 +44,7 @@ class Values:
     ordered: bool = False
 
 
-class TestData:
+class HeldOutRows:
     """The test split of a run, as ids in file order.
 
     Args:

@@ -11,7 +11,7 @@ from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.runs import Run, Scores
-from fuxictr_qnn.reporting.slice_values import UNSEEN, TestData, Values
+from fuxictr_qnn.reporting.slice_values import UNSEEN, HeldOutRows, Values
 from fuxictr_qnn.reporting.table import Cell, Table, TableRow
 from fuxictr_qnn.training.calibration import figures
 from fuxictr_qnn.training.metrics import auc
@@ -81,7 +81,7 @@ def slice_entries(
     """
     runs = [(entry.label, run) for entry in entries for run in entry.runs]
     log(f"slicing {len(runs)} runs by {', '.join(features)}")
-    data = TestData(runs[0][1], features, places)
+    data = HeldOutRows(runs[0][1], features, places)
     scored = [(label, run, _scores(run, data.rows)) for label, run in runs]
     labels = scored[0][2].labels
     if any(not np.array_equal(labels, scores.labels) for *_, scores in scored):

@@ -9,9 +9,11 @@ from collections import Counter
 import pytest
 import yaml
 
+from fuxictr_qnn.comparing.folder import Folder
 from fuxictr_qnn.comparing.measuring import LATENCY
 from fuxictr_qnn.comparing.opening import open_comparison
 from fuxictr_qnn.comparing.results import report_on
+from fuxictr_qnn.comparing.session import has_read_test
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.reporting import report
 from fuxictr_qnn.tuning.data import SweepData
@@ -35,6 +37,23 @@ def report_of(comparison):
 
 def counts(pool: MadePool) -> dict[str, int]:
     return Counter(what for what, *_ in pool.log)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"valid": {"AUC": 0.7}, "calibration": {"test": {}}}', False),
+        ('{"valid":{"AUC":0.7},"test":{"AUC":0.6}}', True),  # as another program may write it
+    ],
+)
+def test_metrics_tell_whether_test_was_read(tmp_path, text, expected):
+    file = tmp_path / "runs" / "LR_clicks-12345678" / "seed1" / "metrics.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert has_read_test(Folder(tmp_path)) is expected
+    file.write_text(text[:-1])
+    with pytest.raises(RequestError, match="metrics.json' is not as a run writes it"):
+        has_read_test(Folder(tmp_path))
 
 
 class TestOneSession:

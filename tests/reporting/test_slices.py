@@ -17,8 +17,7 @@ from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.slice_plot import draw_slices
-from fuxictr_qnn.reporting.slice_values import TestData as Data
-from fuxictr_qnn.reporting.slice_values import Values, _bucket_names, _ranges
+from fuxictr_qnn.reporting.slice_values import HeldOutRows, Values, _bucket_names, _ranges
 from fuxictr_qnn.reporting.slices import Measured, Sliced, slice_entries, slices_of
 from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
@@ -258,7 +257,7 @@ def test_other_data_no_data_and_no_scores_are_refused(entries, runs, shop, tmp_p
 
 
 def test_real_rows_keep_the_files_order(entries, shop):
-    data = Data(entries[0].runs[0], ["user", "price"], Places(shop))
+    data = HeldOutRows(entries[0].runs[0], ["user", "price"], Places(shop))
     values = data.values("user")
     names = [values.names[code] for code in values.codes]
     expected = raw(shop)["user"].to_list()

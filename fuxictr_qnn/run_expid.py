@@ -36,8 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="run folders (default: ./runs)")
     parser.add_argument("--force", action="store_true", help="run again whatever an earlier run left")
     add_data_options(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     arguments = parser.parse_args(argv)
-    return exit_code(lambda: _run(arguments, sys.argv[1:] if argv is None else argv))
+    command = sys.argv[1:] if argv is None else argv
+    return exit_code(lambda: _run(arguments, command), arguments.debug)
 
 
 def _run(args: argparse.Namespace, argv: Sequence[str]) -> int:

@@ -57,13 +57,17 @@ def exit_code(action: Callable[[], int | None], debug: bool = False) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = argparse.ArgumentParser(
-        prog="fuxictr", description="Quadratic neural networks for click-through-rate prediction, on FuxiCTR."
+        prog="fuxictr",
+        description="Quadratic neural networks for click-through-rate prediction, on FuxiCTR.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fuxictr-qnn {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, module_name in COMMANDS.items():
         module = importlib.import_module(module_name)
-        subparser = subparsers.add_parser(name, help=module.HELP, description=module.__doc__)
+        subparser = subparsers.add_parser(
+            name, help=module.HELP, description=module.__doc__, allow_abbrev=False
+        )
         module.add_arguments(subparser)
         subparser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         subparser.set_defaults(main=module.main)

@@ -17,6 +17,7 @@ from fuxictr_qnn.cli.options import (
     add_data_options,
     add_gpus_option,
     add_set_option,
+    add_workers_option,
     check_gpus,
     check_writable,
     gpus_of,
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fuxictr compare`."""
     _add_what(parser)
     _add_numbers(parser)
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    add_workers_option(parser, "runs")
     add_gpus_option(parser)
     add_format_option(parser)
     add_data_options(parser)
@@ -99,7 +100,10 @@ def _add_numbers(parser: argparse.ArgumentParser) -> None:
         help=f"of each model (default: {TRIALS_BY_DEFAULT} with --models, 0 with --expid)",
     )
     parser.add_argument(
-        "--seeds", type=int, metavar="K", help=f"final seeds 1 to K (default: {SEEDS_BY_DEFAULT})"
+        "--seeds",
+        type=int,
+        metavar="K",
+        help=f"final seeds 1 to K, not those that the configs name (default: {SEEDS_BY_DEFAULT})",
     )
     parser.add_argument(
         "--more-seeds",

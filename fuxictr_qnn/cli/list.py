@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fuxictr_qnn.cli.options import add_config_options, add_data_options
+from fuxictr_qnn.cli.options import add_config_option, add_data_root
 from fuxictr_qnn.cli.tables import plain_console, plain_table
 from fuxictr_qnn.paths import shipped
 
@@ -18,10 +18,10 @@ HELP = "list models, experiments (expids) or datasets"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fuxictr list`."""
-    parser.add_argument("what", choices=list(LISTS))
+    parser.add_argument("what", choices=list(LISTS), help="what to list")
     parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="such as '*_frappe'")
-    add_config_options(parser)
-    add_data_options(parser)
+    add_config_option(parser)
+    add_data_root(parser)
 
 
 def main(args: argparse.Namespace) -> int:

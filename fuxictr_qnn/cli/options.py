@@ -53,8 +53,8 @@ def add_dataset_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """--config and --zoo."""
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """--config, where experiments are looked for."""
     parser.add_argument(
         "--config",
         type=Path,
@@ -62,7 +62,17 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         help="a FuxiCTR config directory, a model_config.yaml, or a run folder's config.yaml "
         "(default: the installed model_zoo)",
     )
+
+
+def add_zoo_option(parser: argparse.ArgumentParser) -> None:
+    """--zoo, of commands that train."""
     parser.add_argument("--zoo", type=Path, metavar="DIR", help="a FuxiCTR checkout whose models come first")
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """--config and --zoo."""
+    add_config_option(parser)
+    add_zoo_option(parser)
 
 
 def add_set_option(parser: argparse.ArgumentParser, of: str = "") -> None:
@@ -101,6 +111,17 @@ def check_gpu(gpu: int | None) -> None:
         choose_gpu(gpu)
 
 
+def add_workers_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """--workers, for a command that does several runs, or trials, at a time."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help=f"{what} at a time, one worker each (in run: how many share each run; default: 1)",
+    )
+
+
 def add_gpus_option(parser: argparse.ArgumentParser) -> None:
     """--gpu, for workers that share several."""
     parser.add_argument(
@@ -137,7 +158,11 @@ def add_distributed_options(parser: argparse.ArgumentParser) -> None:
         "$RAY_ADDRESS, else this machine), or of torchrun on this machine",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="how many; each takes a GPU where there are any"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="how many share each run (in tune and compare: runs at a time); each takes a GPU where there "
+        "are any",
     )
 
 

@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser)
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seed", nargs="+", action="extend", type=int, metavar="S", help="run each seed")
-    seeds.add_argument("--seeds", type=int, metavar="K", help="the config's seed and the K-1 after it")
+    seeds.add_argument(
+        "--seeds", type=int, metavar="K", help="the config's seed and the K-1 after it (in compare: 1 to K)"
+    )
     add_set_option(parser)
     parser.add_argument(
         "--init-from",

@@ -11,6 +11,8 @@ from fuxictr_qnn.cli.options import (
     add_data_options,
     add_gpus_option,
     add_set_option,
+    add_workers_option,
+    add_zoo_option,
     check_gpus,
     check_ray,
     check_writable,
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TUNER",
         help="FuxiCTR's tuner YAML, or the name of an installed one, such as tuner_QNNalpha_demo",
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="trials at a time (default: 1)")
+    add_workers_option(parser, "trials")
     parser.add_argument(
         "--backend",
         choices=["local", "ray"],
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep", type=int, default=3, metavar="K", help="keep the weights of the best K trials (default: 3)"
     )
     add_set_option(parser, " for all trials")
-    parser.add_argument("--zoo", type=Path, metavar="DIR", help="a FuxiCTR checkout whose models come first")
+    add_zoo_option(parser)
     add_gpus_option(parser)
     add_data_options(parser)
     parser.add_argument(

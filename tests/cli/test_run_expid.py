@@ -66,6 +66,17 @@ def test_a_wrong_request_is_2_and_writes_nothing(shop, capsys):
     assert "'QNN_shop'" in capsys.readouterr().err and shop.files() == before
 
 
+def test_debug_shows_where_a_bug_is(monkeypatch, capsys):
+    def fail(*arguments):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("fuxictr_qnn.run_expid.load_experiment", fail)
+    request = ["--config", "config", "--expid", "LR_shop"]
+    assert main(request) == 1 and "--debug shows where" in capsys.readouterr().err
+    with pytest.raises(KeyError):
+        main([*request, "--debug"])
+
+
 def test_fuxictrs_autotuner_sweeps_our_model(tmp_path, monkeypatch):
     from fuxictr import autotuner
 

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows of each split where not all are looked at: shift, sizes of numbers (default: 200000)",
     )
     parser.add_argument("--time-col", metavar="C", help="the column that says when a row happened")
-    parser.add_argument("--format", choices=["table", "json"], default="table")
+    parser.add_argument(
+        "--format", choices=["table", "json"], default="table", help="of the findings (default: table)"
+    )
     add_data_options(parser)
 
 

@@ -1,7 +1,5 @@
 """From a file on disk to a batch."""
 
-from importlib import import_module
-
 from fuxictr_qnn.data.building.build import Engine, build_dataset
 from fuxictr_qnn.data.dataset import BuiltDataset
 from fuxictr_qnn.data.encoded.folder import open_encoded
@@ -11,6 +9,7 @@ from fuxictr_qnn.data.open import open_dataset
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.raw.inputs import find_raw_files
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec, LabelSpec
+from fuxictr_qnn.lazy import attach
 
 __all__ = [
     "BuiltDataset",
@@ -32,17 +31,13 @@ __all__ = [
     "open_loaders",
 ]
 
-
-_LOADERS = {  # torch is imported only by those who load batches
-    "Loader": "batches",
-    "MemoryLoader": "memory",
-    "StreamingLoader": "streaming",
-    "choose_buffer": "choice",
-    "open_loaders": "choice",
-}
-
-
-def __getattr__(name: str):
-    if name in _LOADERS:
-        return getattr(import_module(f"fuxictr_qnn.data.loaders.{_LOADERS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = attach(
+    __name__,
+    {  # torch is imported only by those who load batches
+        "Loader": "fuxictr_qnn.data.loaders.batches",
+        "MemoryLoader": "fuxictr_qnn.data.loaders.memory",
+        "StreamingLoader": "fuxictr_qnn.data.loaders.streaming",
+        "choose_buffer": "fuxictr_qnn.data.loaders.choice",
+        "open_loaders": "fuxictr_qnn.data.loaders.choice",
+    },
+)

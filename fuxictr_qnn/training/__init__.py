@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from fuxictr_qnn.lazy import attach
 
 __all__ = ["RunResult", "run_seed"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from fuxictr_qnn.training import run
-
-        return getattr(run, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = attach(__name__, dict.fromkeys(__all__, "fuxictr_qnn.training.run"))

@@ -94,6 +94,11 @@ def unknown(what: str, name: Any, known: Collection[str]) -> str:
     return f"unknown {what} {name!r}; known: {', '.join(known)}.{nearest(name, known)}"
 
 
+def last_line(error: Exception) -> str:
+    """Of an error's message: Ray says the cause there, below the tracebacks of its workers."""
+    return str(error).strip().split("\n")[-1]
+
+
 def shown(value: Any) -> str:
     """A value as a message shows it: as written in Python, cut where it is long."""
     text = repr(value)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -65,6 +66,20 @@ def publish_folder(temporary: Path, final: Path) -> None:
     sync_folder(temporary)
     os.rename(temporary, final)
     sync_folder(final.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Replace `target` by a hard link to `source`, by a copy where the file system has none.
+
+    A link shares what is later written into either file: for files that are only ever replaced.
+    """
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        temporary = target.with_name(f".{target.name}.copy")
+        shutil.copy2(source, temporary)
+        os.replace(temporary, target)
 
 
 def sync_file(path: Path) -> None:

@@ -16,6 +16,7 @@ from filelock import FileLock
 from fuxictr_qnn.files import (
     hash_of,
     is_writable,
+    link_or_copy,
     lock_if_free,
     locked,
     new_folder,
@@ -69,6 +70,22 @@ def test_files_have_the_users_ordinary_permissions(tmp_path):
     write_bytes(tmp_path / "ours", b"")
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_link_or_a_copy_in_place_of_what_was_there(tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("new")
+    target.write_text("old")
+    for _ in range(2):
+        link_or_copy(source, target)
+        assert target.read_text() == "new" and source.samefile(target) is links
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
 
 
 def test_publishing_a_folder(tmp_path):

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fuxictr_qnn.cli.tables import DECIMALS, plain_table
+from fuxictr_qnn.comparing.budget import duration
 
 if TYPE_CHECKING:
     from fuxictr_qnn.jobs import Event
@@ -68,15 +69,8 @@ class _Progress:
             said.append(f"best {sweep.best_value:.{DECIMALS}f} ({label or best.trial.digest})")
         if left and self.seconds:
             mean = sum(self.seconds) / len(self.seconds)
-            said.append(f"about {_duration(mean * left / min(self.workers, left))} left")
+            said.append(f"about {duration(mean * left / min(self.workers, left))} left")
         return ", ".join(said)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def _live(sweep: Sweep, progress: _Progress) -> Group:

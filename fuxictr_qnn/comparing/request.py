@@ -10,7 +10,7 @@ from typing import Any
 
 from fuxictr_qnn.config.catalog import SHORT_NAMES, expid_of
 from fuxictr_qnn.config.merging import parse_overrides
-from fuxictr_qnn.config.sources import Entry, find_dataset, read_datasets, read_expids
+from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, read_datasets, read_expids
 from fuxictr_qnn.errors import RequestError, nearest
 
 MOST_SEEDS = 100
@@ -19,7 +19,6 @@ SEARCHES = ("random", "tpe")
 TRIALS_BY_DEFAULT = 4  # of --models; configs that are named by --expid are compared as they stand
 SEEDS_BY_DEFAULT = 3
 LONGEST_NAME = 60
-_UNSET = (None, "", "TBD")
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def find_configs(request: Request) -> list[Named]:
 def _named(entry: Entry, sets: Sequence[tuple[str, Any]], recipe: bool) -> Named:
     own = tuple((key, value) for key, value in sets if not recipe or _is_of_data(key))
     dataset_id = dict(own).get("dataset_id") or entry.get("dataset_id")
-    if dataset_id in _UNSET:
+    if dataset_id in UNSET:
         raise RequestError(f"{entry.file}, {entry.name}: dataset_id is not set; --set dataset_id=ID does it")
     return Named(entry, find_dataset(str(dataset_id), entry.folder), own, recipe)
 

@@ -12,7 +12,7 @@ from fuxictr_qnn.config.keys import DATASET_KEYS, FEATURE_KEYS, FIT_KEYS, OTHER_
 from fuxictr_qnn.config.merging import Setting, Settings, layers_of, merge, override, parse_overrides
 from fuxictr_qnn.config.model_params import check_model_params
 from fuxictr_qnn.config.problems import validated
-from fuxictr_qnn.config.sources import Entry, find_dataset, read_expids
+from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, read_expids
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import constructor_keys, model_class
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
@@ -186,7 +186,7 @@ def _init_from(settings: Settings, problems: list[str]) -> StartingPoint | None:
 
 def _text(settings: Settings, key: str, entry: Entry, problems: list[str]) -> str | None:
     setting = settings.get(key)
-    if setting is None or setting.value in (None, "", "TBD"):
+    if setting is None or setting.value in UNSET:
         problems.append(f"{entry.file}, {entry.name}: {key} is not set; `--set {key}=NAME` does it, too")
         return None
     return str(setting.value)

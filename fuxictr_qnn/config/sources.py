@@ -11,6 +11,8 @@ from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.paths import shipped
 
+UNSET = (None, "", "TBD")  # how FuxiCTR's configs write a value that is still to be named
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -8,7 +8,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
-from fuxictr_qnn.errors import RunError
+from fuxictr_qnn.errors import RunError, last_line
 from fuxictr_qnn.jobs.job import Began, Ended, Evaluated, Event, Job, Outcome
 
 RESTARTS = 3  # how often a task is started anew after its worker was lost
@@ -62,7 +62,7 @@ class RayPool:
         try:
             ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False, **alone)
         except Exception as error:  # Ray says by a bare Exception that it does not start
-            raise RunError(f"--backend ray: Ray does not start: {_last_line(error)}") from error
+            raise RunError(f"--backend ray: Ray does not start: {last_line(error)}") from error
         resources = ray.cluster_resources()
         largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
         given = os.environ.get("OMP_NUM_THREADS", "")
@@ -100,7 +100,7 @@ class RayPool:
                 ended, _ = self._ray.wait(list(self._jobs), timeout=_LOOK_EVERY)
                 events = self._said()
             except self._ray.exceptions.RayError as error:
-                raise RunError(f"--backend ray: {_last_line(error)}; the same command goes on") from error
+                raise RunError(f"--backend ray: {last_line(error)}; the same command goes on") from error
             events += [self._end(task) for task in ended]
             if events:
                 return events
@@ -123,9 +123,9 @@ class RayPool:
         try:
             return Ended(job, self._ray.get(task))
         except self._ray.exceptions.RayTaskError as error:  # a worker lacks the package, say
-            return Ended(job, Outcome("failed", reason=f"its task failed: {_last_line(error)}"))
+            return Ended(job, Outcome("failed", reason=f"its task failed: {last_line(error)}"))
         except self._ray.exceptions.RayError as error:
-            lost = f"Ray gave it up after {RESTARTS} restarts: {_last_line(error)}"
+            lost = f"Ray gave it up after {RESTARTS} restarts: {last_line(error)}"
             return Ended(job, Outcome("failed", reason=lost, killed=True))
 
 
@@ -151,7 +151,3 @@ def _work(job: Job, key: int, box: Any, threads: int, gpu: int, folder: str) -> 
 
     with open(job.log or os.devnull, "a") as log, redirect_stdout(log), redirect_stderr(log):
         return carry_out(job, threads, gpu, tell, time.monotonic())
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[-1]

@@ -17,6 +17,7 @@ from torch import Tensor
 from fuxictr_qnn.layers.folding import simplify
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.embedding import FeatureEmbedding
+from fuxictr_qnn.models.requirements import embedding_widths
 
 _MOST_NUMBERS = 1 << 28  # in a table of embedded items that a scorer keeps, a gigabyte of float32
 
@@ -91,7 +92,8 @@ class ItemHistoryModel(RankModel):
         self.item_features = list(tables)
         self.num_items = len(tables[feature_map.item_key])
         self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
-        self.item_dim = sum(_width(feature_map, name) for name in tables)
+        widths = embedding_widths(feature_map)
+        self.item_dim = sum(widths[name] for name in tables)
         unknown = [name for name in context_item_features if name not in tables]
         if unknown:
             raise ValueError(
@@ -101,7 +103,7 @@ class ItemHistoryModel(RankModel):
         self.context_item_features = list(context_item_features)
         own = [name for name, spec in feature_map.features.items() if spec["type"] != "meta"]
         own = [name for name in own if name not in tables] + self.context_item_features
-        self.context_dim = sum(_width(feature_map, name) for name in own)
+        self.context_dim = sum(widths[name] for name in own)
         self.register_buffer("embedded_items", None, persistent=False)
 
     def get_inputs(self, inputs, feature_source=None):
@@ -150,12 +152,6 @@ class ItemHistoryModel(RankModel):
         ids = torch.cat([target_B, history_BS.flatten()])
         rows, places = torch.unique(ids, return_inverse=True)
         return rows, places[: len(target_B)], places[len(target_B) :].view_as(history_BS)
-
-
-def _width(feature_map, name: str) -> int:
-    """Of a feature's embedding, as FuxiCTR's sum_emb_out_dim counts it."""
-    spec = feature_map.features[name]
-    return spec.get("emb_output_dim", spec.get("embedding_dim", feature_map.default_emb_dim))
 
 
 def _item_tables(feature_map, model: str) -> dict[str, Tensor]:

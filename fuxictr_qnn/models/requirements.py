@@ -48,7 +48,7 @@ def require_even_dims(feature_map: FeatureMap) -> None:
 
 
 def embedding_widths(feature_map: FeatureMap) -> dict[str, int]:
-    """Feature -> the width of its embedding."""
+    """Feature -> the width of its embedding, as FuxiCTR's sum_emb_out_dim counts it."""
     return {
         name: spec.get("emb_output_dim", spec.get("embedding_dim", feature_map.default_emb_dim))
         for name, spec in feature_map.features.items()

@@ -11,9 +11,10 @@ from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import write_bytes
 from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.runs import Run
+from fuxictr_qnn.training.history import NOT_METRICS
 
 TAGS = {"train_loss": "train/loss", "learning_rate": "train/learning_rate"}  # whatever else is a metric
-NO_CURVE = {"evaluation", "epoch", "step", "seconds", "best", "lr_cut"}
+NO_CURVE = NOT_METRICS - TAGS.keys()
 FILE = "events.out.tfevents.0.fuxictr-qnn"
 
 

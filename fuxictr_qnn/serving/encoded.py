@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fuxictr_qnn.data.loaders.storage import Field, empty_matrices, fill, layout
+from fuxictr_qnn.data.loaders.storage import Field, empty_matrices, fill
 from fuxictr_qnn.data.raw.reading import Block
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.serving.encoding import Encoded
+from fuxictr_qnn.serving.fields import columns_of, fields_of
 from fuxictr_qnn.serving.kinds import LISTS, NUMBERS, WHOLE, kind_of
 
 
@@ -26,14 +27,10 @@ class IdRows:
     """
 
     def __init__(self, feature_map: Any):
-        history = getattr(feature_map, "item_history", None)
-        read = {
-            name for name, spec in feature_map.features.items() if spec["type"] != "meta" or name == history
-        }
-        self._fields = [field for field in layout(feature_map) if field.name in read]
+        self._fields = fields_of(feature_map)
         items = getattr(feature_map, "item_table", {}).get(getattr(feature_map, "item_key", None))
         self._items = None if items is None else len(items)
-        self._item_columns = {getattr(feature_map, "item_key", None), history}
+        self._item_columns = {getattr(feature_map, name, None) for name in ("item_key", "item_history")}
         self.names = self.columns = [field.name for field in self._fields]
         self.types: dict[str, Any] = {}
 
@@ -61,9 +58,7 @@ class IdRows:
         arrays = {field.name: self._values(field, block) for field in self._fields}
         matrices = empty_matrices(rows, self._fields)
         fill(matrices, 0, rows, arrays, self._fields, block.file)
-        return Encoded(
-            rows, {field.name: _column(matrices[field.matrix], field) for field in self._fields}, {}
-        )
+        return Encoded(rows, columns_of(matrices, self._fields), {})
 
     def _values(self, field: Field, block: Block) -> np.ndarray:
         """The column's values, of lists one after another."""
@@ -100,9 +95,3 @@ def _fits(field: Field, dtype: Any) -> bool:
         return False
     kind = kind_of(dtype.inner if field.is_list else dtype)
     return kind == WHOLE or (kind == NUMBERS and field.matrix == "numbers")
-
-
-def _column(matrix: np.ndarray, field: Field) -> np.ndarray:
-    if field.is_list:
-        return matrix[:, field.start : field.start + field.width]
-    return matrix[:, field.start]

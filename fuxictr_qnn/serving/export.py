@@ -18,7 +18,8 @@ from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.files import hash_of, new_folder, sync_file, sync_folder
 from fuxictr_qnn.serving import description, onnx
-from fuxictr_qnn.serving.graph import Served, columns_of
+from fuxictr_qnn.serving.fields import columns_of
+from fuxictr_qnn.serving.graph import Served
 from fuxictr_qnn.serving.trial_rows import TrialRows, trial_rows
 from fuxictr_qnn.training.calibration import corrected
 from fuxictr_qnn.training.record import versions

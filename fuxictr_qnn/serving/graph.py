@@ -6,7 +6,6 @@ B batch, F fields, C ids, E embedding dim.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,34 +15,16 @@ from fuxictr.pytorch.layers import FeatureEmbedding, InnerProductInteraction
 from fuxictr.pytorch.models import BaseModel
 from torch import Tensor, nn
 
-from fuxictr_qnn.data.loaders.storage import Field, layout, widths
+from fuxictr_qnn.data.loaders.storage import widths
 from fuxictr_qnn.layers.folding import simplify
 from fuxictr_qnn.layers.scoring import FoldedKhatriRao, PackedEmbedding
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.item_history import ItemHistoryModel
 from fuxictr_qnn.models.scorer import Scorer, pack
+from fuxictr_qnn.serving.fields import columns_of, fields_of
 
 DTYPES = {"ids": np.int64, "numbers": np.float32}
 INPUTS = tuple(DTYPES)
-
-
-def fields_of(feature_map: Any) -> list[Field]:
-    """Where each feature lies in the matrices `ids` and `numbers`, in the order of the feature map."""
-    history = getattr(feature_map, "item_history", None)
-    features = {
-        name for name, spec in feature_map.features.items() if spec["type"] != "meta" or name == history
-    }
-    return [field for field in layout(feature_map) if field.name in features]
-
-
-def columns_of(matrices: dict[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
-    """Feature -> its values, (B,) or (B, width), out of matrices of any library."""
-    return {
-        field.name: matrices[field.matrix][:, field.start : field.start + field.width]
-        if field.is_list
-        else matrices[field.matrix][:, field.start]
-        for field in fields
-    }
 
 
 class Columns(dict):

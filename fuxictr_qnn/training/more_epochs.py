@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.files import write_bytes
+from fuxictr_qnn.files import link_or_copy, write_bytes
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.run_folder import read_checkpoint
 from fuxictr_qnn.training.tensor_file import check_by_name, read_plain
@@ -74,14 +72,8 @@ def copy_state(run: Shorter, folder: Path) -> None:
     """Put history, best weights and, last of all, the checkpoint of the shorter run into a folder."""
     history, *weights = _NEEDED
     write_bytes(folder / history, (run.folder / history).read_bytes())
-    for name in weights:  # they are only ever replaced, never written into
-        (folder / name).unlink(missing_ok=True)
-        try:
-            os.link(run.folder / name, folder / name)
-        except OSError:
-            temporary = folder / f".{name}.copy"
-            shutil.copy2(run.folder / name, temporary)
-            os.replace(temporary, folder / name)
+    for name in weights:
+        link_or_copy(run.folder / name, folder / name)
 
 
 def _fault(folder: Path) -> str | None:

@@ -9,13 +9,12 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fuxictr_qnn.training.fit import Position
-
-_NOT_METRICS = {"evaluation", "epoch", "step", "train_loss", "learning_rate", "best", "lr_cut", "seconds"}
+from fuxictr_qnn.training.history import NOT_METRICS
 
 
 def evaluation_line(record: dict[str, Any], epochs: int) -> str:
     """One evaluation in a line: epoch, loss, metrics, learning rate, what followed."""
-    metrics = "  ".join(f"{name} {value:.6f}" for name, value in record.items() if name not in _NOT_METRICS)
+    metrics = "  ".join(f"{name} {value:.6f}" for name, value in record.items() if name not in NOT_METRICS)
     note = "best" if record["best"] else "learning rate cut" if record["lr_cut"] else ""
     return (
         f"epoch {record['epoch']}/{epochs}  step {record['step']}  train loss {record['train_loss']:.6f}  "

@@ -30,7 +30,7 @@ import yaml
 
 from fuxictr_qnn.data.fingerprint import FACTS
 from fuxictr_qnn.errors import Busy, RequestError
-from fuxictr_qnn.files import is_writable, lock_if_free, write_bytes, write_json, write_text
+from fuxictr_qnn.files import is_writable, link_or_copy, lock_if_free, write_bytes, write_json, write_text
 from fuxictr_qnn.training.evaluation import Scores
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.tensor_file import check_by_name, load_into, read_plain
@@ -146,13 +146,8 @@ class RunFolder:
         target.mkdir(exist_ok=True)
         names = [*_OF_A_BUILD, *(file.name for file in build.glob("pretrained_*"))]
         for name in names:
-            if not (build / name).exists():
-                continue
-            (target / name).unlink(missing_ok=True)
-            try:
-                os.link(build / name, target / name)
-            except OSError:
-                shutil.copy2(build / name, target / name)
+            if (build / name).exists():
+                link_or_copy(build / name, target / name)
 
     def save_weights(self, model: torch.nn.Module) -> None:
         self._save("model.pt", model.state_dict())

@@ -9,12 +9,11 @@ from typing import Any
 
 from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.config.merging import Setting, Settings, layers_of, merge, override, parse_overrides
-from fuxictr_qnn.config.sources import Entry, find_dataset, has_expids, read_expids
+from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, has_expids, read_expids
 from fuxictr_qnn.errors import RequestError, nearest, shown
 from fuxictr_qnn.paths import shipped
 
 BLOCKS = ("base_config", "base_expid", "dataset_id", "dataset_config", "model_config", "tuner_space")
-_UNSET = (None, "", "TBD")
 
 # Keys that no sweep can vary, and why. All but dataset_id may have one value for all trials, as FuxiCTR's own
 # tuner files give them one.
@@ -120,7 +119,7 @@ def read_tuner(file: Path, overrides: Iterable[str] = ()) -> Tuner:
     dataset = _dataset(file, data, base, dataset_id, problems) if base and dataset_id else None
     if problems or base is None or dataset is None:
         raise RequestError(problems)
-    renamed = base.get("dataset_id") in _UNSET  # as FuxiCTR's autotuner does
+    renamed = base.get("dataset_id") in UNSET  # as FuxiCTR's autotuner does
     return Tuner(
         file=file,
         base=base,
@@ -227,8 +226,8 @@ def _inline(file: Path, block: Any, name: str) -> dict[str, Entry]:
 
 def _dataset_id(file: Path, data: dict[str, Any], base: Entry, problems: list[str]) -> str | None:
     found = data.get("dataset_id")
-    found = base.get("dataset_id") if found in _UNSET else found
-    if found in _UNSET:
+    found = base.get("dataset_id") if found in UNSET else found
+    if found in UNSET:
         problems.append(f"{file}: dataset_id is missing, and {base.name} sets none: name the dataset")
         return None
     return str(found)

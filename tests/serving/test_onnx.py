@@ -16,7 +16,8 @@ from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.models.base import RankModel
 from fuxictr_qnn.models.registry import OWN_MODELS
 from fuxictr_qnn.serving import onnx
-from fuxictr_qnn.serving.graph import Served, columns_of
+from fuxictr_qnn.serving.fields import columns_of
+from fuxictr_qnn.serving.graph import Served
 from fuxictr_qnn.serving.trial_rows import made_up
 from tests.models.test_conformance import build, features_for, spread_out
 from tests.synthetic import BASE, make_feature_map, sequence_spec, vector_spec

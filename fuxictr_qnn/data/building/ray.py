@@ -35,7 +35,7 @@ from fuxictr_qnn.data.feature_map import describe
 from fuxictr_qnn.data.lists import as_lists
 from fuxictr_qnn.data.raw.splits import Source
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
-from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.errors import RequestError, RunError, last_line
 
 # Else Ray waits 10 s for new worker processes whenever a split begins.
 _WORKERS_STAY = {"RAY_idle_worker_killing_time_threshold_ms": "600000"}
@@ -77,7 +77,7 @@ def encode_with_ray(
                 for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
                     write(split, _table(batch, spec.active_columns))
             except ray.exceptions.RayError as error:
-                raise RunError(f"--engine ray: encoding {split} failed: {_last_line(error)}") from error
+                raise RunError(f"--engine ray: encoding {split} failed: {last_line(error)}") from error
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def _ray() -> Iterator[Any]:
         try:
             ray.init(logging_level="ERROR", log_to_driver=False)
         except Exception as error:  # Ray says by a bare Exception that it does not start
-            raise RunError(f"--engine ray: Ray does not start: {_last_line(error)}") from error
+            raise RunError(f"--engine ray: Ray does not start: {last_line(error)}") from error
     context = ray.data.DataContext.get_current()
     before = context.execution_options.preserve_order, context.enable_progress_bars
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
@@ -103,10 +103,6 @@ def _ray() -> Iterator[Any]:
         context.execution_options.preserve_order, context.enable_progress_bars = before
         if ours:
             ray.shutdown()
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[-1]
 
 
 def _as_it_is(values: pl.Series) -> pa.Array:

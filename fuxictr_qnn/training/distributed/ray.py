@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from fuxictr_qnn.errors import FuxictrError, RequestError, RunError
+from fuxictr_qnn.errors import FuxictrError, RequestError, RunError, last_line
 from fuxictr_qnn.files import new_folder
 from fuxictr_qnn.training.distributed.torchrun import RESTARTS
 
@@ -88,7 +88,7 @@ def launch(calls: Sequence[Call], workers: int, gpu: int | None) -> list[RunResu
         try:
             found = _wait(ray, trainer, post)
         except ray.exceptions.RayError as error:
-            raise RunError(f"--distributed ray: {_last_line(error)}") from error
+            raise RunError(f"--distributed ray: {last_line(error)}") from error
     if isinstance(found, FuxictrError):
         raise found
     return found
@@ -104,7 +104,7 @@ def _ray(workers: int) -> Iterator[Any]:
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False, **cluster)
     except Exception as error:  # Ray says by a bare Exception that it does not start
-        raise RunError(f"--distributed ray: Ray does not start: {_last_line(error)}") from error
+        raise RunError(f"--distributed ray: Ray does not start: {last_line(error)}") from error
     try:
         yield ray
     finally:
@@ -180,7 +180,3 @@ def _reason(error: Exception) -> str:
     failures = getattr(error, "worker_failures", None) or {0: error}
     failures = [getattr(failure, "_base_exc", failure) for _, failure in sorted(failures.items())]
     return "; ".join(dict.fromkeys(str(failure).strip().split("\n")[0] for failure in failures))
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[-1]

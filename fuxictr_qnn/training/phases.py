@@ -133,8 +133,11 @@ def _measure_test(run: Prepared, scores: Scores | None = None) -> dict[str, floa
 
 def _calibration(run: Prepared) -> dict[str, Any]:
     """For metrics.json, where training kept a part of the negatives: how far test predictions are off."""
-    rate, scores = run.experiment.dataset.negative_sampling_rate, run.folder.scores
-    if rate is None or scores is None or run.experiment.fit.task != "binary_classification":
+    rate = run.experiment.dataset.negative_sampling_rate
+    if rate is None or run.experiment.fit.task != "binary_classification":
+        return {}
+    scores = run.folder.scores
+    if scores is None:
         return {}
     found = run.workers.first_does(lambda: figures(scores.y_true, scores.y_pred, rate))
     kept = {name: value for name, value in found.items() if not math.isnan(value)}

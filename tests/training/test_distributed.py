@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ import torch
 from fuxictr_qnn.cli import main
 from fuxictr_qnn.data import Places
 from fuxictr_qnn.training import run_seed
+from fuxictr_qnn.training.distributed.run_folder import SharedRunFolder
 from fuxictr_qnn.training.distributed.sharing import Part, rows_of
+from fuxictr_qnn.training.run_folder import RunFolder
 from tests.training import together
 from tests.training.test_run import clicks, tiny  # noqa: F401
 
@@ -133,6 +136,14 @@ class TestAWholeRun:
         assert first["refused"][0] == "RequestError" and "add --resume" in first["refused"][1]
         assert first["exploding"][0] == "RunError" and "training failed at step 2" in first["exploding"][1]
         assert second["refused"][0] == second["exploding"][0] == "SaidByTheFirst"
+
+
+def test_a_shared_run_folder_takes_keywords(tmp_path):
+    folder = RunFolder(tmp_path, EXPERIMENT, 1)
+    shared = SharedRunFolder(folder, SimpleNamespace(first_does=lambda action: action()))
+    shared.save_checkpoint({})
+    shared.complete({"seed": 1}, keep_checkpoint=True)
+    assert shared.has_checkpoint and shared.metrics == {"seed": 1}
 
 
 def test_parts_are_contiguous_whole_and_nearly_equal():

@@ -27,7 +27,9 @@ class SharedRunFolder:
 
     def __getattr__(self, name: str) -> Any:
         if callable(getattr(RunFolder, name)):
-            return lambda *args: self._workers.first_does(lambda: getattr(self._folder, name)(*args))
+            return lambda *args, **kwargs: self._workers.first_does(
+                lambda: getattr(self._folder, name)(*args, **kwargs)
+            )
         return self._workers.first_does(lambda: getattr(self._folder, name))
 
     def locked(self) -> AbstractContextManager[None]:

@@ -26,7 +26,7 @@ CODE_ONLY = range(26, 31)  # T26 to T30 are in the released code, not in the pap
 
 
 def published_aucs() -> dict[str, tuple[float, float]]:
-    """Format as the paper numbers it -> AUC on Criteo's test data, post-ReLU and without."""
+    """Format as the paper numbers it -> AUC on Criteo's test data, post-ReLU and without; T17 is T17_code."""
     found = defaultdict(dict)
     for figure in load_published().figures:
         if figure.model == "QNN" and figure.source == "qnn_logs":

@@ -11,12 +11,14 @@ import gc
 import multiprocessing
 import os
 import re
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 Action = Callable[[], object]
@@ -33,6 +35,7 @@ TURN_SECONDS = 1.0
 SLOW_SECONDS = 5.0  # what takes as long gets SLOW_TURNS turns
 SLOW_TURNS = 2
 LONG_SECONDS = 20.0  # what takes as long is called once, not warmed up
+ENOUGH = 100  # calls that a p99 is taken of: of fewer it would be the slowest one
 
 
 @dataclass
@@ -41,13 +44,18 @@ class Times:
 
     seconds: list[float] = field(default_factory=list)
 
-    def quantile(self, q: float) -> float:
-        ordered = sorted(self.seconds)
-        return ordered[min(int(q * len(ordered)), len(ordered) - 1)]
-
     @property
     def median(self) -> float:
-        return self.quantile(0.5)
+        return statistics.median(self.seconds)
+
+    def shown(self, digits: int, scale: float = 1.0) -> str:
+        """The median for a table, in units of 1 / scale seconds; one call is called so."""
+        return f"{scale * self.median:.{digits}f}" + " (one call)" * (len(self.seconds) == 1)
+
+    def p50_p99(self) -> list[str]:
+        """Two cells of a table, in milliseconds; no p99 of few calls."""
+        enough = len(self.seconds) >= ENOUGH
+        return [self.shown(3, 1e3), f"{1e3 * np.quantile(self.seconds, 0.99):.3f}" if enough else "–"]
 
 
 def measure(sides: dict[str, Make], turns: int = 5) -> dict[str, Times]:
@@ -145,6 +153,11 @@ def _memory_of(action: Action) -> int:
 
 def _status(key: str) -> int:
     return 1024 * int(re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+def terms(doc: str) -> str:
+    """The last paragraph of a script's docstring, on what terms its sides meet, to stand below the table."""
+    return doc.rstrip().rpartition("\n\n")[2]
 
 
 def hardware() -> str:

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 import torch
 
-from benchmarks import decision_surfaces, histories, paper, qin, redraw, schedules
+from benchmarks import decision_surfaces, histories, latency, paper, qin, redraw, schedules
 from benchmarks.neuron_formats import PAPER, PUBLISHED, sign_test
 from benchmarks.reference import QNNalphaReference
+from benchmarks.sides import Times, terms
 from benchmarks.workloads import LABEL, Workload
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.reporting.runs import Scores
@@ -76,6 +77,22 @@ def test_the_reference_computes_what_our_step_computes(expid, settings):
     model.eval(), reference.eval()
     with torch.no_grad():
         torch.testing.assert_close(reference(ids), model(batch)["y_pred"], rtol=1e-3, atol=1e-5)
+
+
+def test_the_reference_scores_a_ready_matrix_as_it_does_columns():
+    workload = Workload("", "QNNalpha_ml1m", (), fields=6)
+    columns, matrix = (latency.reference(workload, 30, stacked=stacked)() for stacked in (False, True))
+    assert columns.shape == (30, 1) and torch.equal(columns, matrix)
+
+
+def test_times_tell_of_how_many_calls_they_are():
+    assert Times([0.5]).shown(2) == "0.50 (one call)"
+    assert Times([0.5]).p50_p99() == ["500.000 (one call)", "–"]
+    assert Times([3.0, 1.0]).shown(1, 1e3) == "2000.0"  # of an even number the mean of the middle two
+    assert Times([1.0] * 99).p50_p99() == ["1000.000", "–"]
+    p50, p99 = Times([i / 1000 for i in range(101)]).p50_p99()
+    assert (p50, p99) == ("50.000", "99.000")
+    assert terms("One line.\n\nMore.\n\nOnly ours\nis warm.\n") == "Only ours\nis warm."
 
 
 def test_the_reference_of_qin_computes_what_our_model_computes():

@@ -6,6 +6,10 @@ Both sides have the same weights, take the same batches of the published size, a
 ours the step of `fuxictr run`, the other plain PyTorch. `its products alone` are the matrix products of the
 rows, which no identity removes, at the step's own shapes; `bound` is their time at the rate of a large square
 product on this machine.
+
+Ours and its products alone have the allocator setting of `fuxictr run` (keep_freed_memory), the reference
+only where it says so. A side whose first call takes 20 s is that one call, not warmed up: Criteo's reference
+on two cores.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from functools import partial
 import torch
 
 from benchmarks.reference import QNNalphaReference
-from benchmarks.sides import Action, hardware, matmul_rate, measure
+from benchmarks.sides import Action, hardware, matmul_rate, measure, terms
 from benchmarks.workloads import LABEL, QNN_ALPHA, Workload
 from fuxictr_qnn.reporting.table import markdown
 from fuxictr_qnn.training.device import keep_freed_memory
@@ -103,13 +107,13 @@ def main() -> None:
                 [
                     f"{workload.title}, {workload.batch_size:,} rows",
                     side,
-                    f"{1e3 * times.median:.1f}",
+                    times.shown(1, 1e3),
                     f"{found['reference'].median / times.median:.2f}",
                     f"{1e3 * operations(workload) / rate:.1f}",
                 ]
             )
     header = ["step", "side", "ms (median)", "times faster", "bound, ms"]
-    print(f"{hardware()}\n\n{markdown(header, rows)}")
+    print(f"{hardware()}\n\n{markdown(header, rows)}\n\n{terms(__doc__)}")
 
 
 if __name__ == "__main__":

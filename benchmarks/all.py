@@ -1,9 +1,10 @@
-"""Every speed benchmark, one after another; each table is written to benchmarks/results/.
+"""The benchmarks of docs/speed.md, one after another; each table is written to benchmarks/results/.
 
     python -m benchmarks.all [--data-root DIR] [--only NAME ...]
 
 DIR/frappe_x1 and DIR/ml_1m_x1 hold the CSV files; without them `epoch` and the splits of `evaluate` are left
-out. A quiet machine, please: it takes nineteen minutes on two cores.
+out. A quiet machine, please: it takes nineteen minutes on two cores. serving, sweep, build, build_memory and
+startup are not among them: each is run by itself, and what it gave is put on a page by hand.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tables of model_zoo/QIN/README.md: QIN against its rivals and its own ablations.
 
-fuxictr run --expid QIN_planted DIN_planted ... --seeds 5     # see the README for all expids
+fuxictr run --expid QIN_planted DIN_planted ... --seed 1 2 3 4 5     # see the README for all expids
 python -m benchmarks.histories runs planted_interest
 python -m benchmarks.histories runs ml1m_next
 

@@ -6,6 +6,7 @@ Settings are those of the model zoo: for QNN-alpha and its hybrids the released 
 points that nobody tuned. One seed; what differences one seed can show stands below the table: with the
 standard deviation of test AUC over seeds that the schedule study has (`--sd`), two runs differ by less than
 1.96 sqrt(2) sd in 95 % of the cases where the models do not differ at all. Runs that are complete are kept.
+Published figures with a "≈" were read off a plot.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from benchmarks.study import do, make_job, run_of, study_parser
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.jobs import Job
-from fuxictr_qnn.reporting.published import Figure
+from fuxictr_qnn.reporting.published import Figure, load_published
 from fuxictr_qnn.reporting.reproduced import figure_beside
 from fuxictr_qnn.reporting.table import markdown
 
@@ -67,8 +68,21 @@ def rows(dataset: str, places: Places, out: Path) -> list[Row]:
 def published(row: Row) -> Figure | None:
     """The figure of this model with these settings."""
     experiment = row.job.experiment
-    settings = {**experiment.model_params, **experiment.fit.model_dump(), **experiment.features.model_dump()}
-    return figure_beside(experiment.dataset.dataset_id, experiment.expid, experiment.model, settings)
+    dataset, model, params = experiment.dataset.dataset_id, experiment.model, experiment.model_params
+    if row.table == "rows":  # the curve over M alone: figure_beside would take the tuned figure for every M
+        wanted = dataset, model, {"num_row": params["num_row"]}
+        figures = load_published().figures
+        return next((each for each in figures if (each.dataset, each.model, each.variant) == wanted), None)
+    settings = {**params, **experiment.fit.model_dump(), **experiment.features.model_dump()}
+    return figure_beside(dataset, experiment.expid, model, settings)
+
+
+def cell(figure: Figure | None, metric: str) -> str:
+    """A published figure, "≈" where it was read off a plot."""
+    if figure is None or metric not in figure.values:
+        return "–"
+    value = figure.values[metric]
+    return f"≈ {value}" if metric in figure.read_off else f"{value:.4f}"
 
 
 def table(found: Sequence[Row]) -> str:
@@ -85,8 +99,8 @@ def table(found: Sequence[Row]) -> str:
                 f"{auc:.5f}" if run else "–",
                 f"{run.record.test['logloss']:.5f}" if run else "–",
                 f"{1e4 * (auc - first):+.1f}" if run and first is not None and row is not found[0] else "",
-                f"{figure.values['AUC']:.4f}" if figure else "–",
-                f"{figure.values['logloss']:.4f}" if figure and "logloss" in figure.values else "–",
+                cell(figure, "AUC"),
+                cell(figure, "logloss"),
                 f"{run.record.parameters:,}" if run else "–",
                 f"{run.seconds_per_epoch:.1f}" if run and run.seconds_per_epoch else "–",
             ]

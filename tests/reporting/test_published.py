@@ -71,7 +71,9 @@ class TestTheFile:
         weaker = {
             f.model for f in figures(place="table 3", dataset="frappe_x1") if "weaker" in " ".join(f.slips)
         }
-        assert weaker == {"DNN", "DeepFM", "FinalMLP", "FinalNet", "EDCN", "MaskNet"}
+        assert weaker == {"DNN", "DeepFM", "AutoInt", "FinalMLP", "FinalNet", "EDCN", "MaskNet"}
+        kkbox = [f for f in figures(dataset="kkbox_x1") if "AUC" in f.values and f.data is None]
+        assert all("that the split is BARS' KKBox_x1 was not checked" in f.slips for f in kkbox)
 
     def test_plots_are_marked_as_read_off(self):
         found = figures(place="scalability in the rows of the product", dataset="criteo_x4")

@@ -29,15 +29,14 @@ def ours(workload: Workload, rows: int) -> Action:
 
 def reference(workload: Workload, rows: int, stacked: bool = False) -> Action:
     """From columns; `stacked` from a matrix of ids that lies ready."""
-    model = QNNalphaReference(list(workload.vocabularies.values()), workload.params)
+    model = QNNalphaReference(workload.vocabularies, workload.params, workload.sequences)
     model.load_from(workload.model())
     model.to(device()).eval()
     batch = workload.batch(rows, device())
-    columns = [batch[name] for name in workload.vocabularies]
     if stacked:
-        ids = torch.stack(columns, dim=1)
+        ids = workload.ids(batch)
         return torch.inference_mode()(lambda: model(ids))
-    return torch.inference_mode()(lambda: model(torch.stack(columns, dim=1)))
+    return torch.inference_mode()(lambda: model(workload.ids(batch)))
 
 
 def products(workload: Workload, rows: int) -> Action:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from fuxictr.pytorch.layers import FeatureEmbedding
+from fuxictr.pytorch.layers import FeatureEmbedding, MaskedAveragePooling
 from fuxictr.pytorch.models import BaseModel
 from torch import Tensor, nn
 
@@ -32,15 +32,25 @@ class Layer(nn.Module):
 
 
 class QNNalphaReference(nn.Module):
-    """Embeddings, L layers with a dropout after each, one linear unit: ids (B, F) -> probability (B, 1)."""
+    """Embeddings, L layers with a dropout after each, one linear unit: ids (B, C) -> probability (B, 1).
 
-    def __init__(self, vocabularies: list[int], params: dict):
+    Args:
+        vocabularies: ids of each field.
+        params: the model's parameters.
+        sequences: field -> its number S of ids in a row; any other has one. Their mean is the field's vector.
+    """
+
+    def __init__(self, vocabularies: dict[str, int], params: dict, sequences: dict[str, int]):
         super().__init__()
         fields, dim = len(vocabularies), params["embedding_dim"]
         width, rate = fields * dim, params["net_dropout"]
         heads = params["num_heads"]
         self.l2 = params["embedding_regularizer"]
-        self.embeddings = nn.ModuleList(nn.Embedding(size, dim, padding_idx=0) for size in vocabularies)
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(size, dim, padding_idx=0) for size in vocabularies.values()
+        )
+        self.lengths = [sequences.get(name, 0) for name in vocabularies]
+        self.pooling = MaskedAveragePooling()
         self.layers = nn.ModuleList(
             Layer(width, params["num_row"], heads, fields, params["batch_norm"], rate)
             for _ in range(params["num_layers"])
@@ -49,10 +59,18 @@ class QNNalphaReference(nn.Module):
         self.fc = nn.Linear(width, 1)
 
     def forward(self, ids: Tensor) -> Tensor:
-        x = torch.cat([table(ids[:, at]) for at, table in enumerate(self.embeddings)], dim=1)
+        x = self.embed(ids)
         for layer in self.layers:
             x = self.dropout(layer(x))
         return torch.sigmoid(self.fc(x))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(B, D)."""
+        parts, at = [], 0
+        for table, length in zip(self.embeddings, self.lengths, strict=True):
+            parts.append(self.pooling(table(ids[:, at : at + length])) if length else table(ids[:, at]))
+            at += length or 1
+        return torch.cat(parts, dim=1)
 
     def loss(self, ids: Tensor, y: Tensor) -> Tensor:
         """The self-ensemble loss and the L2 term."""

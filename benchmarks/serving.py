@@ -34,7 +34,7 @@ def exported(workload: Workload, rows: int, file: Path) -> Action:
     """Scoring by onnxruntime, which is loaded in the process that measures."""
     session = onnx.session(file, threads=torch.get_num_threads())
     batch = workload.batch(rows, torch.device("cpu"))
-    ids = torch.stack([batch[name] for name in workload.vocabularies], dim=1).numpy().astype(np.int64)
+    ids = workload.ids(batch).numpy().astype(np.int64)
     return lambda: onnx.run(session, {"ids": ids})
 
 

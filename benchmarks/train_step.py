@@ -48,12 +48,12 @@ def reference(workload: Workload, tuned: bool = False) -> Action:
     """The step as the paper prints it; `tuned` with the allocator settings of `fuxictr run`."""
     if tuned:
         keep_freed_memory()
-    model = QNNalphaReference(list(workload.vocabularies.values()), workload.params).to(device())
+    model = QNNalphaReference(workload.vocabularies, workload.params, workload.sequences).to(device())
     model.load_from(workload.model())
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=workload.experiment.fit.learning_rate)
     batches = [workload.batch(workload.batch_size, device(), seed) for seed in range(BATCHES)]
-    pairs = [(torch.stack([b[n] for n in workload.vocabularies], dim=1), b[LABEL][:, None]) for b in batches]
+    pairs = [(workload.ids(b), b[LABEL][:, None]) for b in batches]
     return lambda: (model.step(optimizer, *pairs[0]), pairs.append(pairs.pop(0)))
 
 

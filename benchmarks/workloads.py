@@ -1,7 +1,7 @@
 """The published experiments as work without data: their model, their vocabularies, random rows.
 
 Vocabulary sizes are the `expected` facts of the dataset's config; ids are uniform. (Real ids are skewed,
-which makes embedding lookups cheaper for both sides.)
+which makes embedding lookups cheaper for both sides.) Sequences have 1 to max_len tokens, then padding.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fuxictr.pytorch.models import BaseModel
 from torch import Tensor
 
 from fuxictr_qnn.config.load import load_experiment
+from fuxictr_qnn.data.feature_map import SEQUENCE_ENCODER
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.setup import build_model, replace_optimizer, seed_everything
 
@@ -64,12 +65,26 @@ class Workload:
             return {f"field_{number}": 1000 for number in range(self.fields)}
         return self.experiment.dataset.expected.vocabulary
 
+    @property
+    def sequences(self) -> dict[str, int]:
+        """max_len of each sequence feature."""
+        if self.fields:
+            return {}
+        columns = self.experiment.dataset.active_columns
+        return {column.name: column.max_len for column in columns if column.type == "sequence"}
+
     def feature_map(self) -> FeatureMap:
         found = FeatureMap(self.expid, "unused")
         found.features = OrderedDict(
             (name, {"source": "", "type": "categorical", "padding_idx": 0, "vocab_size": size})
             for name, size in self.vocabularies.items()
         )
+        for name, length in self.sequences.items():
+            found.features[name] |= {
+                "type": "sequence",
+                "max_len": length,
+                "feature_encoder": SEQUENCE_ENCODER,
+            }
         found.labels = [LABEL]
         found.default_emb_dim = self.experiment.model_params["embedding_dim"]
         found.num_fields = found.get_num_fields()
@@ -89,14 +104,24 @@ class Workload:
         return model
 
     def batch(self, rows: int, device: torch.device, seed: int = 0) -> dict[str, Tensor]:
-        """Random ids (rows,) of every feature, and labels."""
+        """Random ids (rows,) of every feature, (rows, max_len) of a sequence, and labels."""
         generator = torch.Generator().manual_seed(seed)
+        sequences = self.sequences
         columns = {
-            name: torch.randint(1, size, (rows,), generator=generator)
+            name: torch.randint(
+                1, size, (rows, sequences[name]) if name in sequences else (rows,), generator=generator
+            )
             for name, size in self.vocabularies.items()
         }
+        for name, length in sequences.items():
+            tokens = torch.randint(1, length + 1, (rows, 1), generator=generator)
+            columns[name][torch.arange(length) >= tokens] = 0
         columns[LABEL] = torch.randint(2, (rows,), generator=generator).float()
         return {name: column.to(device) for name, column in columns.items()}
+
+    def ids(self, batch: dict[str, Tensor]) -> Tensor:
+        """A batch's ids as one matrix, those of a sequence side by side: what the reference takes."""
+        return torch.column_stack([batch[name] for name in self.vocabularies])
 
 
 QNN_ALPHA = {

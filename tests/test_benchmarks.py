@@ -59,17 +59,23 @@ def test_the_papers_count_of_formats_better_without_post_activation():
     assert "p = 0.093" in text
 
 
-@pytest.mark.parametrize("expid, settings", [("QNNalpha_ml1m", ()), ("QNNalpha_frappe", ("num_row=3",))])
-def test_the_reference_computes_what_our_step_computes(expid, settings):
-    """Without dropout: the loss, and the weights after a step."""
-    workload = Workload("", expid, (*settings, "net_dropout=0", "learning_rate=0.01"), fields=6)
+@pytest.mark.parametrize(
+    "expid, settings, fields",
+    [("QNNalpha_ml1m", (), 6), ("QNNalpha_ml1m", (), None), ("QNNalpha_frappe", ("num_row=3",), 6)],
+)
+def test_the_reference_computes_what_our_step_computes(expid, settings, fields):
+    """Without dropout: the loss, and the weights after a step; ML-1M with its sequence, too."""
+    workload = Workload("", expid, (*settings, "net_dropout=0", "learning_rate=0.01"), fields=fields)
+    assert bool(workload.sequences) == (fields is None)
     model = workload.model()
-    reference = QNNalphaReference(list(workload.vocabularies.values()), workload.params)
+    reference = QNNalphaReference(workload.vocabularies, workload.params, workload.sequences)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
+    for table in model.embedding_layer.embedding_layer.embedding_layers.values():
+        table.weight.data[0] = 0  # the padding
     reference.load_from(model)
     batch = workload.batch(300, torch.device("cpu"))
-    ids = torch.stack([batch[name] for name in workload.vocabularies], dim=1)
+    ids = workload.ids(batch)
     model.train()
     loss = TrainStep(model, workload.experiment.fit)([batch])
     optimizer = torch.optim.Adam(reference.parameters(), lr=0.01)
@@ -77,6 +83,7 @@ def test_the_reference_computes_what_our_step_computes(expid, settings):
     model.eval(), reference.eval()
     with torch.no_grad():
         torch.testing.assert_close(reference(ids), model(batch)["y_pred"], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(model.scorer()(batch), model(batch)["y_pred"], rtol=1e-4, atol=1e-6)
 
 
 def test_the_reference_scores_a_ready_matrix_as_it_does_columns():

@@ -46,22 +46,22 @@ class PackedEmbedding(nn.Module):
         self.width = len(tables) * self.table.shape[1]
         self.spans = _spans(tokens)
         means = any(each and each.mean for each in tokens)
-        counts = (self.table.sum(1, keepdim=True) != 0).to(self.table.dtype) if means else None
-        self.register_buffer("counts", counts)  # (vocabulary of all, 1): 0 for the padding
+        counts = (self.table.sum(1, keepdim=True) != 0).to(self.table.dtype) + 1e-12 if means else None
+        self.register_buffer("counts", counts)  # (vocabulary of all, 1): as good as 0 for the padding
 
     def forward(self, ids: Tensor) -> Tensor:
         at = ids + self.first
         rows = F.embedding(at, self.table)
         if not self.spans:
             return rows.view(-1, self.width)
-        return torch.cat([self._vectors(rows, at, *span) for span in self.spans], dim=1)
+        return torch.cat([self._vectors(rows, at, *span) for span in self.spans], dim=1).view(-1, self.width)
 
     def _vectors(self, rows: Tensor, at: Tensor, columns: slice, tokens: Tokens | None) -> Tensor:
-        """(B, E), or (B, fields * E) of fields of one id."""
+        """(B, 1, E), or (B, fields, E) of fields of one id."""
         if tokens is None:
-            return rows[:, columns].flatten(1)
-        total = rows[:, columns].sum(1)
-        return total / (F.embedding(at[:, columns], self.counts).sum(1) + 1e-12) if tokens.mean else total
+            return rows[:, columns]
+        total = rows[:, columns].sum(1, keepdim=True)
+        return total / F.embedding(at[:, columns], self.counts).sum(1, keepdim=True) if tokens.mean else total
 
 
 def _spans(tokens: Sequence[Tokens | None]) -> list[tuple[slice, Tokens | None]]:

@@ -57,8 +57,8 @@ class Comparison:
         comparator: None where no entry was trained on enough seeds.
         untested: why nothing is tested, as the end of a sentence; None where something is.
         differences: label -> difference to the comparator, for every other tested entry.
-        best: labels of the entry with the best mean test AUC and of all that tie with it; none where that is
-            undecided.
+        best: labels of the entry with the best mean test AUC and of all that neither it nor the comparator is
+            better than; none where that is undecided.
         detectable: number of seeds -> the smallest difference that a test of two models with so many seeds
             each shows, for each number that a tested entry shares with the comparator.
         clusters: what the bootstrap drew: "rows" or "users"; None where it was not made.
@@ -106,6 +106,7 @@ def compare_entries(
     against = _differences([(entry, chosen) for entry in others], aucs)
     ties = _differences([(tested[0], entry) for entry in tested[1:]], aucs)
     behind = {entry.label for entry, gap in zip(tested[1:], ties, strict=True) if gap.verdict == "better"}
+    behind |= {entry.label for entry, gap in zip(others, against, strict=True) if gap.verdict == "worse"}
     sd = pooled_sd([entry.values("test", "AUC") for entry in tested])
     shared = sorted({min(_seeds_tested(entry), _seeds_tested(chosen)) for entry in others})
     return Comparison(

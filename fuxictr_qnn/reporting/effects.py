@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, pairwise
+from typing import TYPE_CHECKING, Any
 
 from fuxictr_qnn.reporting.drawing import show_least_span, styles
 from fuxictr_qnn.reporting.entries import AUC_OF, UNSET, Entry, shown, shown_split, varying_keys
@@ -88,6 +88,16 @@ def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
     if all(len(names) == 1 for names in expids) and len(set.union(*expids)) == len(groups):
         return [next(iter(names)) for names in expids]
     firsts = [group[0].settings for group in groups]
-    keys = [name for name in varying_keys(firsts) if name != key]
-    texts = [", ".join(f"{name}={shown(settings.get(name, UNSET))}" for name in keys) for settings in firsts]
-    return [text if len(text) <= LETTERS else text[: LETTERS - 1] + "…" for text in texts]
+    keys = sorted((name for name in varying_keys(firsts) if name != key), key=lambda name: name != "model")
+    for count in range(1, len(keys) + 1):  # the fewest settings that do, the model above all
+        for some in combinations(keys, count):
+            texts = [_settings(settings, some) for settings in firsts]
+            if len(set(texts)) == len(groups):
+                return texts
+    return [_settings(settings, keys) for settings in firsts]
+
+
+def _settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
+    values = {name: shown(settings.get(name, UNSET)) for name in keys}
+    text = ", ".join(value if name == "model" else f"{name}={value}" for name, value in values.items())
+    return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"

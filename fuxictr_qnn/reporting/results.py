@@ -266,7 +266,8 @@ def _about_tests(comparison: Comparison) -> Iterator[str]:
     )
     yield (
         f"Better or worse: p < 0.05, the interval over {over} without 0, and at least {LEAST_GAIN:g} AUC; "
-        "all else is a tie. Bold: the best mean test AUC, and every row that it is not better than."
+        "all else is a tie. Bold: the best mean test AUC, and every row that neither it nor the comparator "
+        "is better than."
     )
     yield (
         f"The smallest difference in AUC that two models of {fewest} seeds each show with a chance of "

@@ -69,6 +69,22 @@ def test_models_that_differ_by_luck_tie_and_are_all_best(tmp_path):
     assert list(found.detectable) == [3] and 0 < found.detectable[3] < 0.1
 
 
+def test_what_the_comparator_beats_is_not_among_the_best(tmp_path):
+    """The best mean is of a model whose seeds differ so much that it beats nobody."""
+    for seed, skill in zip((1, 2, 3), (0.55, 0.9, 1.4), strict=True):
+        make_run(tmp_path, "QNNalpha_shop", seed, skill, model="QNNalpha")
+        make_run(tmp_path, "DCNv2_shop", seed, 0.7, model="DCNv2")
+        make_run(tmp_path, "LR_shop", seed, 0.5, model="LR")
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    found = compare_entries(entries, repeats=300)
+    assert [entry.label for entry in found.entries] == ["QNNalpha_shop", "DCNv2_shop", "LR_shop"]
+    assert {label: gap.verdict for label, gap in found.differences.items()} == {
+        "QNNalpha_shop": "tie",
+        "LR_shop": "worse",
+    }
+    assert found.best == {"QNNalpha_shop", "DCNv2_shop"}
+
+
 def test_a_difference_that_can_be_seen_is_named_for_each_number_of_seeds_that_is_shared(tmp_path):
     """5 and 3 seeds against 5: what 3 seeds show is not what the row with 5 shows."""
     for seed in range(1, 6):

@@ -242,6 +242,25 @@ def test_names_do_not_cover_each_other():
             assert right <= other_left or other_right <= left or abs(y - other) >= HEIGHT - 1e-6
 
 
+def test_a_name_does_not_cover_another_point():
+    from matplotlib.figure import Figure
+
+    axis = Figure(figsize=(4, 3)).subplots()
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    place_labels(axis, [(0.5, 0.5, "3"), (0.53, 0.5, "2"), (0.2, 0.5, "1")])
+    moved = {text.get_text(): text.xyann[1] for text in axis.texts}
+    assert moved["1"] == moved["2"] == 0 and moved["3"] <= -HEIGHT / 2
+
+
+def test_groups_are_named_by_the_fewest_settings_that_tell_them_apart(tmp_path):
+    for model, params in (("DNN", {"width": 4}), ("DCNv2", {"structure": "parallel", "width": 8})):
+        for name, more in (("a", {}), ("b", {"self_ensemble": True})):
+            make_run(tmp_path, f"{model}_{name}", 1, model=model, params=params | more)
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    with_legend = next(p for p in pictures(entries) if p.name == "effects").figure.axes[0].get_legend()
+    assert {text.get_text() for text in with_legend.get_texts()} == {"DNN", "DCNv2"}
+
+
 def luminance(colour: str) -> float:
     """Relative luminance of an sRGB colour (WCAG 2)."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

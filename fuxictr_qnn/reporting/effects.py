@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fuxictr_qnn.reporting.drawing import show_least_span, styles
@@ -89,12 +89,16 @@ def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
         return [next(iter(names)) for names in expids]
     firsts = [group[0].settings for group in groups]
     keys = sorted((name for name in varying_keys(firsts) if name != key), key=lambda name: name != "model")
-    for count in range(1, len(keys) + 1):  # the fewest settings that do, the model above all
-        for some in combinations(keys, count):
-            texts = [_settings(settings, some) for settings in firsts]
-            if len(set(texts)) == len(groups):
-                return texts
-    return [_settings(settings, keys) for settings in firsts]
+    few: list[str] = []
+    while keys and _kinds(firsts, few) < len(groups):  # the setting that tells most of them apart comes first
+        few.append(max(keys, key=lambda name: _kinds(firsts, [*few, name])))
+        keys.remove(few[-1])
+    return [_settings(settings, few) for settings in firsts]
+
+
+def _kinds(several: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
+    """How many of them differ in these keys."""
+    return len({json.dumps([settings.get(name) for name in keys]) for settings in several})
 
 
 def _settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -14,7 +15,7 @@ from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting import plots
 from fuxictr_qnn.reporting.comparison import compare_entries
 from fuxictr_qnn.reporting.drawing import COLOURED, far_behind, short
-from fuxictr_qnn.reporting.effects import one_key_apart
+from fuxictr_qnn.reporting.effects import _names, one_key_apart
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.labels import HEIGHT, WIDTH, place_labels
@@ -259,6 +260,14 @@ def test_groups_are_named_by_the_fewest_settings_that_tell_them_apart(tmp_path):
     ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
     with_legend = next(p for p in pictures(entries) if p.name == "effects").figure.axes[0].get_legend()
     assert {text.get_text() for text in with_legend.get_texts()} == {"DNN", "DCNv2"}
+
+
+def test_groups_that_nothing_tells_apart_are_named_at_once():
+    """Trying all combinations of forty settings would not end."""
+    firsts = [{f"key{i}": half for i in range(40)} for half in (0, 0, 1, 1)]
+    groups = [[SimpleNamespace(record=SimpleNamespace(expid="one"), settings=each)] for each in firsts]
+    names = _names(groups, "width")
+    assert names[0] == names[1] != names[2] == names[3]
 
 
 def luminance(colour: str) -> float:

@@ -20,11 +20,11 @@ import numpy as np
 
 from fuxictr_qnn.reporting.bootstrap import REPEATS, GroupScores, RankedScores, interval, resample
 from fuxictr_qnn.reporting.entries import Entry, entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.results import plus_minus
-from fuxictr_qnn.reporting.runs import Scores
 from fuxictr_qnn.reporting.statistics import Spread
 from fuxictr_qnn.reporting.table import markdown
+from fuxictr_qnn.runs.finding import find_runs
+from fuxictr_qnn.runs.scores import Scores
 from fuxictr_qnn.training.metrics import gauc
 
 BASELINE = "QIN"
@@ -34,11 +34,11 @@ METRICS = {"auc": RankedScores, "gauc": GroupScores}
 def resampled(groups: dict[str, Sequence[Scores]], repeats: int) -> dict[str, dict[str, np.ndarray]]:
     """metric -> group -> mean over its runs, of the data as it is and of each draw of its users."""
     runs = [scores for group in groups.values() for scores in group]
-    users = [np.unique(scores.groups, return_inverse=True)[1] for scores in runs]
+    users = [np.unique(scores.group, return_inverse=True)[1] for scores in runs]
     means = {}
     for metric, ranked in METRICS.items():
         pairs = zip(runs, users, strict=True)
-        models = [ranked(scores.labels, scores.predictions, user) for scores, user in pairs]
+        models = [ranked(scores.y_true, scores.y_pred, user) for scores, user in pairs]
         values = iter(resample(models, int(users[0].max()) + 1, repeats))
         means[metric] = {
             name: np.mean([next(values) for _ in group], axis=0) for name, group in groups.items()
@@ -78,7 +78,7 @@ def table(entries: list[Entry], repeats: int) -> str:
                 plus_minus(entry.spread("valid", "AUC"), 4),
                 plus_minus(entry.spread("test", "AUC"), 4),
                 gap(means["auc"], name),
-                plus_minus(Spread.of([gauc(s.labels, s.predictions, s.groups) for s in groups[name]]), 4),
+                plus_minus(Spread.of([gauc(s.y_true, s.y_pred, s.group) for s in groups[name]]), 4),
                 gap(means["gauc"], name),
                 plus_minus(entry.spread("test", "logloss"), 4),
                 f"{entry.record.parameters:,}",

@@ -17,10 +17,10 @@ from scipy.stats import binomtest
 
 from fuxictr_qnn.layers import NEURON_FORMATS
 from fuxictr_qnn.reporting.entries import Entry, entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.published import load_published
 from fuxictr_qnn.reporting.results import plus_minus
 from fuxictr_qnn.reporting.table import markdown
+from fuxictr_qnn.runs.finding import find_runs
 
 CODE_ONLY = range(26, 31)  # T26 to T30 are in the released code, not in the paper
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from fuxictr_qnn.files import write_bytes
 from fuxictr_qnn.reporting.entries import Entry, entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.plots import curves_by_dataset
 from fuxictr_qnn.reporting.results import plus_minus
 from fuxictr_qnn.reporting.table import markdown
 from fuxictr_qnn.reporting.theme import as_png
+from fuxictr_qnn.runs.finding import find_runs
 
 HEADER = ["expid", "seeds", "valid AUC", "test AUC", "test logloss", "first cut", "epochs", "train s"]
 

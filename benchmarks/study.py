@@ -9,8 +9,8 @@ from pathlib import Path
 from fuxictr_qnn.config.load import load_experiment
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.jobs import Ended, Event, Job, LocalPool, do_jobs
-from fuxictr_qnn.reporting.finding import find_runs
-from fuxictr_qnn.reporting.runs import Run
+from fuxictr_qnn.runs.finding import find_runs
+from fuxictr_qnn.runs.run import Run
 from fuxictr_qnn.training.run_folder import RunFolder
 
 

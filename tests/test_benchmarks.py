@@ -15,7 +15,7 @@ from benchmarks.reference import QNNalphaReference
 from benchmarks.sides import Times, terms
 from benchmarks.workloads import LABEL, Workload
 from fuxictr_qnn.data.places import Places
-from fuxictr_qnn.reporting.runs import Scores
+from fuxictr_qnn.runs.scores import Scores
 from fuxictr_qnn.training.metrics import auc, gauc
 from fuxictr_qnn.training.step import TrainStep
 
@@ -43,11 +43,11 @@ def test_histories_compare_models_on_the_same_users():
     """One that equals the baseline does not differ from it; one that knows nothing is behind."""
     rng = np.random.default_rng(0)
     users, labels = np.r_[np.arange(12), rng.integers(12, size=188)], rng.integers(2, size=200).astype(float)
-    baseline = Scores(labels, np.round(rng.normal(size=200) + labels, 1), users)
-    other = Scores(labels, rng.permutation(baseline.predictions), users)
+    baseline = Scores(np.round(rng.normal(size=200) + labels, 1), labels, users)
+    other = Scores(rng.permutation(baseline.y_pred), labels, users)
     means = histories.resampled({"QIN": [baseline], "same": [baseline], "other": [other]}, repeats=100)
     for of_metric, metric in ((means["auc"], auc), (means["gauc"], lambda y, p: gauc(y, p, users))):
-        assert of_metric["QIN"][0] == pytest.approx(metric(labels, baseline.predictions))
+        assert of_metric["QIN"][0] == pytest.approx(metric(labels, baseline.y_pred))
         assert histories.gap(of_metric, "QIN") == "" and histories.gap(of_metric, "same") == "+0 [+0, +0]"
         value, low, high = (float(part.strip("[],")) for part in histories.gap(of_metric, "other").split())
         assert low < value < high < 0

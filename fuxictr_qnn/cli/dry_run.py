@@ -11,6 +11,7 @@ import yaml
 from rich.console import Console
 
 from fuxictr_qnn.config import Loaded
+from fuxictr_qnn.runs.names import run_name
 from fuxictr_qnn.training.experiment import Experiment
 
 
@@ -21,8 +22,7 @@ def show(console: Console, item: Loaded, seeds: Sequence[int], args: argparse.Na
         RequestError: its data is missing, or the model refuses its parameters.
     """
     experiment = item.experiment
-    folder = args.out / f"{experiment.expid}-{experiment.digest}"
-    where = ", ".join(str(folder / f"seed{seed}") for seed in seeds)
+    where = ", ".join(str(args.out / run_name(experiment.expid, experiment.digest, seed)) for seed in seeds)
 
     def line(text: str) -> None:
         console.print(text, soft_wrap=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fuxictr_qnn.cli.options import add_data_options
 from fuxictr_qnn.cli.tables import plain_console
+from fuxictr_qnn.runs.saved import OUT, SavedRun
 from fuxictr_qnn.serving.export_request import open_for_export
-from fuxictr_qnn.training.saved_run import OUT, SavedRun
 
 HELP = "write a trained model as ONNX, or its embeddings"
 

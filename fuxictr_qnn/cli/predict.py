@@ -15,8 +15,8 @@ from fuxictr_qnn.serving.request import open_runs
 from fuxictr_qnn.serving.submission import SUBMISSIONS
 
 if TYPE_CHECKING:
+    from fuxictr_qnn.runs.saved import SavedRun
     from fuxictr_qnn.serving.predicting import Prediction
-    from fuxictr_qnn.training.saved_run import SavedRun
 
 HELP = "score a file's rows by a trained run"
 

@@ -80,8 +80,8 @@ def add_format_option(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print the tables in short, and write them in full."""
     from fuxictr_qnn.data.places import Places
-    from fuxictr_qnn.reporting.finding import find_runs
     from fuxictr_qnn.reporting.report import check_request, sections_of, slices_of_sections, write_report
+    from fuxictr_qnn.runs.finding import find_runs
 
     console = plain_console()
     check_request(args.to, args.format, args.tensorboard)

@@ -174,7 +174,7 @@ def _start(where: str, out: Path) -> list[str]:
     """
     import json
 
-    from fuxictr_qnn.training.saved_run import check_start, open_run
+    from fuxictr_qnn.runs.saved import check_start, open_run
 
     place = Path(where)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,13 @@ from typing import Any, ClassVar
 from fuxictr_qnn.comparing.entrants import Entrant
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import write_json
+from fuxictr_qnn.runs.files import RunFiles
+from fuxictr_qnn.runs.names import run_name
 from fuxictr_qnn.tuning.space import Trial
+
+_REMEDY = (
+    "put it back as it was, or remove the folder: the run is done again if its test split was not read yet"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +50,11 @@ class Final:
     @cached_property
     def path(self) -> Path:
         experiment = self.config.trial.experiment
-        return self.runs / f"{experiment.expid}-{experiment.digest}" / f"seed{self.seed}"
+        return self.runs / run_name(experiment.expid, experiment.digest, self.seed)
+
+    @cached_property
+    def files(self) -> RunFiles:
+        return RunFiles(self.path, _REMEDY)
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -54,35 +63,24 @@ class Final:
         Raises:
             RequestError: they are of another run.
         """
-        file = self.path / "metrics.json"
-        if not file.exists():
+        if (found := self.files.metrics) is None:
             return None
         try:
-            found = json.loads(file.read_text())
             of = found["config_digest"], found["seed"], found["data_fingerprint"]
             found["valid"]["AUC"]
-        except (ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             raise self._edited("metrics.json is not as a run writes it") from None
         if of != (self.config.trial.digest, self.seed, self.fingerprint):
             raise self._edited("metrics.json is of another run, or of other data, than the folder")
         return found
 
     def _edited(self, what: str) -> RequestError:
-        return RequestError(
-            f"'{self.path}': {what}; put it back as it was, or remove the folder: the run is done again "
-            "if its test split was not read yet"
-        )
+        return RequestError(f"'{self.path}': {what}: {_REMEDY}")
 
     @property
     def failure(self) -> str | None:
         """Why the run has no result, and will have none."""
-        file = self.path / "failed.json"
-        if not file.exists():
-            return None
-        try:
-            return str(json.loads(file.read_text())["reason"])
-        except (ValueError, KeyError, TypeError):
-            raise self._edited("failed.json is not as compare writes it") from None
+        return self.files.failure
 
     def fail(self, reason: str) -> None:
         write_json(self.path / "failed.json", {"reason": reason})
@@ -103,7 +101,7 @@ class Final:
     @property
     def lacks_weights(self) -> str | None:
         """What to say where there are no weights to score with."""
-        if (self.path / "model.pt").exists():
+        if self.files.has_weights:
             return None
         return (
             f"'{self.path}': model.pt, the weights that are to score the test split, is missing: put it "

@@ -22,9 +22,9 @@ from typing import Any
 
 import yaml
 
-from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import is_writable, lock_if_free, new_folder, write_json, write_text
+from fuxictr_qnn.yaml_files import read_yaml
 
 _CHOSEN = {"when", "comparator", "proposed", "configs"}
 _SCORING = {"expid", "config_digest", "seed"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from fuxictr_qnn.comparing.progress import parts
 from fuxictr_qnn.comparing.terms import Terms
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.jobs import Ended, Event, Job, Pool, do_jobs
-from fuxictr_qnn.reporting.runs import epochs_trained
 from fuxictr_qnn.reporting.statistics import LEAST_SEEDS, detectable_difference, pooled_sd
+from fuxictr_qnn.runs.files import RunFiles, Unreadable
+from fuxictr_qnn.runs.names import config_name
+from fuxictr_qnn.runs.run import epochs_trained
 from fuxictr_qnn.tuning.data import SweepData
 from fuxictr_qnn.tuning.space import Trial
 from fuxictr_qnn.tuning.store import monitored
@@ -122,13 +124,11 @@ def _metrics(folder: Folder, entrant: Entrant, part: str) -> list[dict[str, Any]
     """metrics.json of an entrant's complete runs: "tune" or "runs"."""
     pattern = f"tune/{entrant.expid}/data-*/*/seed*" if part == "tune" else f"runs/{entrant.expid}-*/seed*"
     if entrant.recipe:
-        pattern = f"runs/{entrant.expid}-{entrant.base.digest}/seed*"
+        pattern = f"runs/{config_name(entrant.expid, entrant.base.digest)}/seed*"
     found = []
     for file in sorted(folder.path.glob(f"{pattern}/metrics.json")):
-        try:
-            found.append(json.loads(file.read_text()))
-        except ValueError:  # said when the comparison goes on
-            continue
+        with suppress(Unreadable):  # said when the comparison goes on
+            found.append(RunFiles(file.parent).metrics)
     return found
 
 

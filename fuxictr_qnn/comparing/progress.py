@@ -10,6 +10,8 @@ from fuxictr_qnn.comparing.entrants import Entrant
 from fuxictr_qnn.comparing.folder import Folder
 from fuxictr_qnn.comparing.opening import Prepared
 from fuxictr_qnn.comparing.terms import Terms
+from fuxictr_qnn.runs.files import RunFiles
+from fuxictr_qnn.runs.names import config_name, seed_name
 from fuxictr_qnn.tuning.space import Space
 from fuxictr_qnn.tuning.store import Standing, Store
 
@@ -32,7 +34,9 @@ def parts(prepared: Prepared, folder: Folder) -> dict[str, Part]:
         RequestError: files that no run leaves so.
     """
     terms, chosen = prepared.terms, folder.chosen or _NOTHING_CHOSEN
-    recipes = {_run_folder(entrant, entrant.base.digest) for entrant in prepared.entrants if entrant.recipe}
+    recipes = {
+        config_name(entrant.expid, entrant.base.digest) for entrant in prepared.entrants if entrant.recipe
+    }
     found = {}
     for entrant in prepared.entrants:
         label, trials, ended = entrant.label, 0, 0
@@ -45,7 +49,7 @@ def parts(prepared: Prepared, folder: Folder) -> dict[str, Part]:
         if not trials:
             digest = entrant.base.digest
         if digest is not None:
-            configs = [folder.runs / _run_folder(entrant, digest)]
+            configs = [folder.runs / config_name(entrant.expid, digest)]
         else:  # not chosen yet: what has most seeds is taken for it
             configs = [path for path in folder.runs.glob(f"{entrant.expid}-*") if path.name not in recipes]
         settled = max((_settled(config, seeds) for config in configs), default=0)
@@ -70,11 +74,7 @@ def _has_ended(standing: Standing) -> bool:
     return standing.state in ("done", "failed", "pruned") and not standing.killed
 
 
-def _run_folder(entrant: Entrant, digest: str) -> str:
-    return f"{entrant.expid}-{digest}"
-
-
 def _settled(config: Path, seeds: int) -> int:
     """How many of the final seeds of a config have a result, or will have none."""
-    runs = [config / f"seed{seed}" for seed in range(1, seeds + 1)]
-    return sum((run / "metrics.json").exists() or (run / "failed.json").exists() for run in runs)
+    runs = [RunFiles(config / seed_name(seed)) for seed in range(1, seeds + 1)]
+    return sum(run.is_complete or run.has_failed for run in runs)

@@ -10,7 +10,7 @@ from fuxictr_qnn.comparing.folder import now
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.reporting.comparison import choose_comparator
 from fuxictr_qnn.reporting.entries import Entry
-from fuxictr_qnn.reporting.finding import read_run
+from fuxictr_qnn.runs.finding import read_run
 
 
 def entries_of(finals: Sequence[Final]) -> list[Entry]:

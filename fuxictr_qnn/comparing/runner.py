@@ -12,6 +12,7 @@ from fuxictr_qnn.comparing.folder import Folder
 from fuxictr_qnn.comparing.measuring import measure_latency
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.jobs import Ended, Event, Job, Outcome, Pool, do_jobs
+from fuxictr_qnn.runs.names import seed_name
 from fuxictr_qnn.tuning.data import SweepData
 
 Work = Callable[[Job, int | None], dict[str, Any]]
@@ -102,7 +103,7 @@ class Runner:
         """A job each, which goes to `jobs`, too."""
         for final in finals:
             trial = final.config.trial
-            name = final.config.label.replace(" ", "-"), trial.digest, f"seed{final.seed}"
+            name = final.config.label.replace(" ", "-"), trial.digest, seed_name(final.seed)
             job = Job(
                 trial.experiment,
                 final.seed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from fuxictr_qnn.comparing.runner import Runner
 from fuxictr_qnn.comparing.terms import OTHER_NAME, Terms
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.jobs import Event, Pool
+from fuxictr_qnn.runs.files import RunFiles
 from fuxictr_qnn.tuning.data import SweepData
 from fuxictr_qnn.tuning.options import Options
 from fuxictr_qnn.tuning.session import do_sweeps, open_sweep
@@ -244,13 +244,6 @@ def has_read_test(folder: Folder) -> bool:
     """
     if folder.scorings or any(folder.runs.glob("*/seed*/test_scores.parquet")):
         return True
-    return any(_has_test_metrics(file) for file in folder.runs.glob("*/seed*/metrics.json"))
-
-
-def _has_test_metrics(file: Path) -> bool:
-    try:
-        return "test" in json.loads(file.read_text()).keys()
-    except (ValueError, AttributeError):
-        raise RequestError(
-            f"'{file}' is not as a run writes it: put it back as it was, or remove its folder"
-        ) from None
+    remedy = "put it back as it was, or remove its folder"
+    found = (RunFiles(file.parent, remedy) for file in folder.runs.glob("*/seed*/metrics.json"))
+    return any("test" in files.metrics for files in found)

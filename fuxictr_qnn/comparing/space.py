@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fuxictr_qnn.config.keys import DATASET_KEYS, FIT_KEYS
-from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.config.problems import sentences
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import ALIASES
 from fuxictr_qnn.tuning.tuner_file import NOT_SWEPT
+from fuxictr_qnn.yaml_files import read_yaml
 
 SHIPPED = Path(__file__).with_name("space.yaml")
 # The protocol's third rule, and what a run's weights are chosen by.

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fuxictr_qnn.comparing.entrants import Entrant, without_recipes
 from fuxictr_qnn.comparing.request import SEEDS_BY_DEFAULT, Request
 from fuxictr_qnn.comparing.space import SCHEDULE
-from fuxictr_qnn.config.loading import parse_yaml
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import write_text
 from fuxictr_qnn.tuning.space import Trial
+from fuxictr_qnn.yaml_files import parse_yaml
 
 OTHER_NAME = "--name NAME begins another comparison"
 

@@ -15,6 +15,7 @@ from fuxictr_qnn.config.problems import validated
 from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, read_expids
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import constructor_keys, model_class
+from fuxictr_qnn.runs.saved import check_start
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
 from fuxictr_qnn.training.settings import FitSettings
 from fuxictr_qnn.training.starting_point import StartingPoint, starting_point
@@ -171,8 +172,6 @@ def _init_from(settings: Settings, problems: list[str]) -> StartingPoint | None:
     setting = settings.get("init_from")
     if setting is None or setting.value is None:
         return None
-    from fuxictr_qnn.training.saved_run import check_start  # which imports this package
-
     try:
         start = starting_point(setting.value)
         if isinstance(setting.value, str) or not setting.value.get("fingerprint"):

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fuxictr_qnn.config.loading import parse_yaml
 from fuxictr_qnn.config.sources import Entry
 from fuxictr_qnn.errors import RequestError, shown
+from fuxictr_qnn.yaml_files import parse_yaml
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.paths import shipped
+from fuxictr_qnn.yaml_files import read_yaml
 
 UNSET = (None, "", "TBD")  # how FuxiCTR's configs write a value that is still to be named
 

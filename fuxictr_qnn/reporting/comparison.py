@@ -14,7 +14,6 @@ import numpy as np
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.reporting.bootstrap import REPEATS, RankedScores, interval, resample
 from fuxictr_qnn.reporting.entries import RECIPE, Entry
-from fuxictr_qnn.reporting.runs import Run
 from fuxictr_qnn.reporting.statistics import (
     LEAST_SEEDS,
     Welch,
@@ -24,6 +23,7 @@ from fuxictr_qnn.reporting.statistics import (
     pooled_sd,
     welch,
 )
+from fuxictr_qnn.runs.run import Run
 
 NAMED = 5  # entries that a note names
 UNDECIDED = "Without a bootstrap over the rows nothing is called better, worse or a tie"
@@ -202,7 +202,7 @@ def _resampled(entries: Sequence[Entry], repeats: int) -> _Resampled | str:
     if isinstance(shared, str):
         return f"{UNDECIDED}: {shared}"
     labels, clusters = shared
-    models = [RankedScores(labels, run.scores().predictions, clusters) for run in runs]
+    models = [RankedScores(labels, run.scores().y_pred, clusters) for run in runs]
     count = len(labels) if clusters is None else int(clusters.max()) + 1
     values = iter(resample(models, count, repeats))
     aucs = {e.label: np.mean([next(values) for _ in range(_seeds_tested(e))], axis=0) for e in entries}
@@ -219,12 +219,12 @@ def _shared(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray | None] | str:
         scores = run.scores()
         if scores is None:
             return f"'{run.folder}' has no test_scores.parquet"
-        labels = scores.labels if labels is None else labels
-        if not np.array_equal(scores.labels, labels):
+        labels = scores.y_true if labels is None else labels
+        if not np.array_equal(scores.y_true, labels):
             return f"the test labels of '{run.folder}' are others"
-        if scores.groups is None:
+        if scores.group is None:
             continue
-        found = np.unique(scores.groups, return_inverse=True)[1]
+        found = np.unique(scores.group, return_inverse=True)[1]
         users = found if users is None else users
         if not np.array_equal(found, users):
             return f"the users of the test rows of '{run.folder}' are others"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fuxictr_qnn.errors import RequestError, unknown
-from fuxictr_qnn.reporting.runs import FailedRun, Record, Run
 from fuxictr_qnn.reporting.statistics import Spread
+from fuxictr_qnn.runs.run import FailedRun, Record, Run
 
 OURS = ("QNN", "QIN")  # models of these families are proposed, whatever else is said
 RECIPE = "published recipe, budget unknown"

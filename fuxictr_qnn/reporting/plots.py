@@ -261,8 +261,8 @@ def calibration(entries: Sequence[Entry]) -> Picture | None:
         scores = [scores for scores in (run.scores() for run in entry.runs) if scores is not None]
         if not scores:
             continue
-        labels = np.concatenate([seed.labels for seed in scores])
-        bins = reliability(labels, np.concatenate([seed.predictions for seed in scores]))
+        labels = np.concatenate([seed.y_true for seed in scores])
+        bins = reliability(labels, np.concatenate([seed.y_pred for seed in scores]))
         gap = bins.observed - bins.predicted
         axis.plot(bins.predicted, gap, color=colour, marker=marker, markersize=4)
         drawn.append(entry)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fuxictr_qnn.config.loading import read_yaml
+from fuxictr_qnn.yaml_files import read_yaml
 
 FILE = Path(__file__).with_name("published.yaml")
 

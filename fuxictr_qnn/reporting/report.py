@@ -17,12 +17,12 @@ from fuxictr_qnn.reporting.page import page
 from fuxictr_qnn.reporting.plots import Picture, has_matplotlib, pictures
 from fuxictr_qnn.reporting.reproduced import published_fingerprints
 from fuxictr_qnn.reporting.results import results_table
-from fuxictr_qnn.reporting.runs import FailedRun, Run
 from fuxictr_qnn.reporting.slice_plot import draw_slices
 from fuxictr_qnn.reporting.slices import Sliced, slice_entries
 from fuxictr_qnn.reporting.table import FORMATS, Table, csv_of
 from fuxictr_qnn.reporting.tensorboard import require_tensorboard, write_events
 from fuxictr_qnn.reporting.theme import alone, as_png, as_svg
+from fuxictr_qnn.runs.run import FailedRun, Run
 
 NO_PLOTS = "no pictures: they need matplotlib, pip install 'fuxictr-qnn[plot]'"
 

@@ -43,8 +43,8 @@ class Line:
         found = [scores for scores in (run.scores() for run in self.entry.runs) if scores is not None]
         if not found:
             return None
-        errors = [expected_calibration_error(s.labels, s.predictions) for s in found]
-        ratios = [predicted_over_observed(s.labels, s.predictions) for s in found]
+        errors = [expected_calibration_error(s.y_true, s.y_pred) for s in found]
+        ratios = [predicted_over_observed(s.y_true, s.y_pred) for s in found]
         return Spread.of(errors), Spread.of(ratios)
 
 

@@ -16,7 +16,7 @@ from fuxictr_qnn.data.lookup import find_build
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
-from fuxictr_qnn.reporting.runs import Run
+from fuxictr_qnn.runs.run import Run
 from fuxictr_qnn.training.experiment import FeatureUse
 from fuxictr_qnn.training.starting_point import buckets_of
 from fuxictr_qnn.training.token_rows import Tokens, read_tokens

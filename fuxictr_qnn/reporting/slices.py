@@ -10,9 +10,10 @@ import numpy as np
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import Entry
-from fuxictr_qnn.reporting.runs import Run, Scores
 from fuxictr_qnn.reporting.slice_values import UNSEEN, HeldOutRows, Values
 from fuxictr_qnn.reporting.table import Cell, Table, TableRow
+from fuxictr_qnn.runs.run import Run
+from fuxictr_qnn.runs.scores import Scores
 from fuxictr_qnn.training.calibration import figures
 from fuxictr_qnn.training.metrics import auc
 
@@ -83,8 +84,8 @@ def slice_entries(
     log(f"slicing {len(runs)} runs by {', '.join(features)}")
     data = HeldOutRows(runs[0][1], features, places)
     scored = [(label, run, _scores(run, data.rows)) for label, run in runs]
-    labels = scored[0][2].labels
-    if any(not np.array_equal(labels, scores.labels) for *_, scores in scored):
+    labels = scored[0][2].y_true
+    if any(not np.array_equal(labels, scores.y_true) for *_, scores in scored):
         raise RequestError(f"--slices: {title}: the runs' test labels differ, so their rows are not the same")
     sliced = []
     for feature in features:
@@ -114,7 +115,7 @@ def slices_of(values: Values, most: int = MOST) -> Iterator[Slice]:
 
 def measure(part: Slice, label: str, run: Run, scores: Scores) -> Measured:
     """A run's figures for a slice."""
-    y, p = scores.labels[part.mask], scores.predictions[part.mask]
+    y, p = scores.y_true[part.mask], scores.y_pred[part.mask]
     rate = run.experiment["dataset"].get("negative_sampling_rate")
     found = figures(y, p, rate) if len(y) else {}
     return Measured(
@@ -137,9 +138,9 @@ def _scores(run: Run, rows: int) -> Scores:
         raise RequestError(f"--slices: '{run.folder}' keeps no test scores (test_scores.parquet)")
     if run.experiment["fit"]["task"] != "binary_classification":
         raise RequestError(f"--slices: '{run.folder}' is a regression: there are no clicks to count")
-    if len(scores.labels) != rows:
+    if len(scores.y_true) != rows:
         raise RequestError(
-            f"--slices: '{run.folder}' has scores of {len(scores.labels)} rows, but its test split has {rows}"
+            f"--slices: '{run.folder}' has scores of {len(scores.y_true)} rows, but its test split has {rows}"
         )
     return scores
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import write_bytes
 from fuxictr_qnn.reporting.entries import Entry
-from fuxictr_qnn.reporting.runs import Run
+from fuxictr_qnn.runs.names import seed_name
+from fuxictr_qnn.runs.run import Run
 from fuxictr_qnn.training.history import NOT_METRICS
 
 TAGS = {"train_loss": "train/loss", "learning_rate": "train/learning_rate"}  # whatever else is a metric
@@ -31,7 +32,7 @@ def write_events(entries: Sequence[Entry], folder: Path) -> list[Path]:
     files = []
     for entry in entries:
         for run in entry.runs:
-            file = folder / entry.label.replace("/", "_") / f"seed{run.seed}" / FILE
+            file = folder / entry.label.replace("/", "_") / seed_name(run.seed) / FILE
             write_bytes(file, _events(run))
             files.append(file)
     return files

@@ -13,9 +13,9 @@ from fuxictr_qnn.data.building.preprocessing import DEFAULT_FILL
 from fuxictr_qnn.data.loaders.storage import Field, widths
 from fuxictr_qnn.data.spec import ColumnSpec
 from fuxictr_qnn.data.vocabulary import PAD, Vocabulary
+from fuxictr_qnn.runs.saved import SavedRun
 from fuxictr_qnn.serving.features import read_features
 from fuxictr_qnn.serving.graph import DTYPES
-from fuxictr_qnn.training.saved_run import SavedRun
 
 FORMAT = 1
 UNKNOWN = "__OOV__"  # how an example names a value that no vocabulary has

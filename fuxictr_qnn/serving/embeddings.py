@@ -17,9 +17,9 @@ from torch import nn
 
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import new_folder, publish_folder
+from fuxictr_qnn.runs.saved import SavedRun
 from fuxictr_qnn.serving.description import RawValues
 from fuxictr_qnn.serving.fields import fields_of
-from fuxictr_qnn.training.saved_run import SavedRun
 
 MAIN = "vector"  # the column of the embeddings that the model's network reads
 _MAIN_LAYER = "embedding_layer.embedding_layer"

@@ -17,13 +17,13 @@ from fuxictr.pytorch.models import BaseModel
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.files import hash_of, new_folder, sync_file, sync_folder
+from fuxictr_qnn.runs.saved import SavedRun
 from fuxictr_qnn.serving import description, onnx
 from fuxictr_qnn.serving.fields import columns_of
 from fuxictr_qnn.serving.graph import Served
 from fuxictr_qnn.serving.trial_rows import TrialRows, trial_rows
 from fuxictr_qnn.training.calibration import corrected
 from fuxictr_qnn.training.record import versions
-from fuxictr_qnn.training.saved_run import SavedRun
 
 TOLERANCE = 1e-5
 BATCHES = (1, 2, 7)  # rows that are scored together in the check, besides all

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fuxictr_qnn.errors import RequestError, do_all
 from fuxictr_qnn.files import obstacle
-from fuxictr_qnn.training.saved_run import SavedRun, open_run
+from fuxictr_qnn.runs.saved import SavedRun, open_run
 
 
 def open_for_export(name: str, out: Path, to: Path | None, embeddings: Path | None, force: bool) -> SavedRun:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fuxictr_qnn.errors import RequestError, do_all
 from fuxictr_qnn.files import obstacle
+from fuxictr_qnn.runs.saved import SavedRun, open_run
 from fuxictr_qnn.serving.files import check_data, check_target
 from fuxictr_qnn.serving.submission import SUBMISSIONS, Submission
-from fuxictr_qnn.training.saved_run import SavedRun, open_run
 
 
 def open_runs(

@@ -12,6 +12,7 @@ from fuxictr.pytorch.models import BaseModel
 
 from fuxictr_qnn.data.raw.reading import Block
 from fuxictr_qnn.errors import RunError
+from fuxictr_qnn.runs.saved import OUT, SavedRun, open_run
 from fuxictr_qnn.serving.encoded import IdRows
 from fuxictr_qnn.serving.encoding import Encoded, RowEncoder
 from fuxictr_qnn.serving.request import check_input
@@ -20,7 +21,6 @@ from fuxictr_qnn.training.bf16 import mixed_precision
 from fuxictr_qnn.training.calibration import corrected
 from fuxictr_qnn.training.device import choose_gpu
 from fuxictr_qnn.training.evaluation import scoring
-from fuxictr_qnn.training.saved_run import OUT, SavedRun, open_run
 
 _ROWS = 4096  # scored at a time: what a layer makes of them is small
 

@@ -13,8 +13,8 @@ from fuxictr_qnn.data.loaders.storage import Field, empty_matrices, fill, open_p
 from fuxictr_qnn.data.places import Places, user_cache
 from fuxictr_qnn.data.simulated.simulation import find_simulated
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.runs.saved import SavedRun
 from fuxictr_qnn.serving.graph import DTYPES
-from fuxictr_qnn.training.saved_run import SavedRun
 
 COUNT = 2000
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,18 +11,10 @@ from torch import Tensor
 
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.models.base import RankModel
+from fuxictr_qnn.runs.scores import Scores
 from fuxictr_qnn.training.bf16 import mixed_precision
 from fuxictr_qnn.training.distributed.workers import ALONE, Workers
 from fuxictr_qnn.training.metrics import evaluate_metrics
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Predictions of N rows in loader order: y_pred and y_true (N,), group ids (N,) or None."""
-
-    y_pred: np.ndarray
-    y_true: np.ndarray
-    group: np.ndarray | None
 
 
 @torch.no_grad()

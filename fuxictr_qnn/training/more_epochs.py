@@ -7,18 +7,16 @@ been begun with that number.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import link_or_copy, write_bytes
+from fuxictr_qnn.runs.agreement import experiment_in
+from fuxictr_qnn.runs.files import RunFiles, Unreadable
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.run_folder import read_checkpoint
 from fuxictr_qnn.training.tensor_file import check_by_name, read_plain
@@ -78,32 +76,29 @@ def copy_state(run: Shorter, folder: Path) -> None:
 
 def _fault(folder: Path) -> str | None:
     """Why a run cannot go on, which has to be known before anything of it is copied; None if it can."""
-    history, weights, checkpoint = (folder / name for name in _NEEDED)
+    _, weights, checkpoint = (folder / name for name in _NEEDED)
     try:
         read_checkpoint(checkpoint, _REMEDY)
         check_by_name(read_plain(weights, _REMEDY), weights, _REMEDY)
-        for line in history.read_text().splitlines():
-            json.loads(line)
+        _ = RunFiles(folder, _REMEDY).whole_history
     except RequestError as error:
         return str(error)
-    except (OSError, ValueError) as error:
-        return f"'{history}' cannot be read ({error}): {_REMEDY}"
     return None
 
 
 def _candidates(experiment: Experiment, seed: int, out: Path, data_fingerprint: str) -> Iterator[Shorter]:
     for file in out.glob(f"{experiment.expid}-*/seed{seed}/metrics.json"):
+        files = RunFiles(file.parent)
         try:
-            config = yaml.safe_load((file.parent / "config.yaml").read_text())
-            other = Experiment.model_validate(config["experiment"])
-            metrics = json.loads(file.read_text())
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, ValidationError):
-            continue  # another version's, or half removed
+            config, metrics = files.config, files.metrics
+            other = experiment_in(files, config)
+        except Unreadable:  # another version's, or half removed
+            continue
         as_long = other.fit.model_copy(update={"epochs": experiment.fit.epochs})
         same = other.model_copy(update={"fit": as_long}).digest == experiment.digest
         if (
             same
             and other.fit.epochs < experiment.fit.epochs
-            and config["data_fingerprint"] == data_fingerprint
+            and config.get("data_fingerprint") == data_fingerprint
         ):
             yield Shorter(file.parent, other.fit.epochs, metrics, config.get("buffer_bytes"))

@@ -7,8 +7,9 @@ import math
 import time
 from typing import Any
 
+from fuxictr_qnn.runs.scores import Scores
 from fuxictr_qnn.training.calibration import figures
-from fuxictr_qnn.training.evaluation import Scores, evaluate, metrics_of, score
+from fuxictr_qnn.training.evaluation import evaluate, metrics_of, score
 from fuxictr_qnn.training.fit import Fit, Hooks, Position
 from fuxictr_qnn.training.more_epochs import copy_state
 from fuxictr_qnn.training.prepared import Prepared

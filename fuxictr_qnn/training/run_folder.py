@@ -1,16 +1,4 @@
-"""The folder of one run: what the rest of the software knows about it.
-
-runs/<expid>-<digest>/seed<S>/
-    config.yaml          everything resolved; `fuxictr run --config` replays it
-    history.jsonl        a line an evaluation
-    model.pt             the best weights
-    checkpoint.pt        what --resume needs; gone when the run is complete, unless more epochs may follow
-    warm_start.json      of a run that starts from another one: what was carried over
-    features/            feature map, vocabularies, preprocessing state and item table of the build
-    test_scores.parquet  y_pred and y_true of the test rows, in file order
-    metrics.json         written last: a run that has it is complete
-    run.log
-"""
+"""The folder of one run, as training reads and writes it; what is in it: runs/files.py."""
 
 from __future__ import annotations
 
@@ -19,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +18,9 @@ import yaml
 from fuxictr_qnn.data.fingerprint import FACTS
 from fuxictr_qnn.errors import Busy, RequestError
 from fuxictr_qnn.files import is_writable, link_or_copy, lock_if_free, write_bytes, write_json, write_text
-from fuxictr_qnn.training.evaluation import Scores
+from fuxictr_qnn.runs.files import REMEDY, RunFiles
+from fuxictr_qnn.runs.names import run_name
+from fuxictr_qnn.runs.scores import Scores
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.tensor_file import check_by_name, load_into, read_plain
 
@@ -40,11 +29,11 @@ _OF_A_BUILD = ("feature_map.json", "feature_vocab.json", "preprocessing.json", "
 _ANEW = "--force starts anew"
 
 
-class RunFolder:
+class RunFolder(RunFiles):
     """Reads and writes one run's files; every write leaves the old file or the new one."""
 
     def __init__(self, out: Path, experiment: Experiment, seed: int):
-        self.path = out / f"{experiment.expid}-{experiment.digest}" / f"seed{seed}"
+        super().__init__(out / run_name(experiment.expid, experiment.digest, seed), f"{REMEDY}; {_ANEW}")
 
     def check_writable(self) -> None:
         """Refuse, before anything is computed, a place that cannot be written.
@@ -100,14 +89,9 @@ class RunFolder:
             handler.close()
 
     @property
-    def metrics(self) -> dict[str, Any] | None:
-        """The contents of metrics.json; None while the run is not complete."""
-        return self._mapping("metrics.json", json.loads)
-
-    @property
     def is_started(self) -> bool:
         """Whether a run began here and did not finish."""
-        return self.metrics is None and (self.path / "config.yaml").exists()
+        return self.is_begun and not self.is_complete
 
     def clear(self) -> None:
         """Remove what an earlier run left; metrics.json first, so that half a removal is no run."""
@@ -120,12 +104,12 @@ class RunFolder:
     @property
     def data_fingerprint(self) -> str | None:
         """Of the data that the run here began with; None where there is no run."""
-        return (self._mapping("config.yaml", yaml.safe_load) or {}).get("data_fingerprint")
+        return self.config.get("data_fingerprint") if self.is_begun else None
 
     @property
     def buffer_bytes(self) -> int | None:
         """Of the run here that streams its data, the size of a window; None where there is no such run."""
-        return (self._mapping("config.yaml", yaml.safe_load) or {}).get("buffer_bytes")
+        return self.config.get("buffer_bytes") if self.is_begun else None
 
     def write_config(
         self, experiment: Experiment, seed: int, data_fingerprint: str, buffer_bytes: int | None = None
@@ -156,10 +140,6 @@ class RunFolder:
         file = self.path / "model.pt"
         load_into(model, check_by_name(self._load("model.pt"), file, _ANEW), file, _ANEW)
 
-    @property
-    def has_weights(self) -> bool:
-        return (self.path / "model.pt").exists()
-
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         self._save("checkpoint.pt", state)
 
@@ -167,34 +147,19 @@ class RunFolder:
         """The last checkpoint, or None when the run was stopped before the first."""
         return read_checkpoint(self.path / "checkpoint.pt", _ANEW) if self.has_checkpoint else None
 
-    @property
-    def has_checkpoint(self) -> bool:
-        return (self.path / "checkpoint.pt").exists()
-
     def write_warm_start(self, report: dict[str, Any]) -> None:
         write_json(self.path / "warm_start.json", report)
 
     @property
     def carried_before(self) -> dict[str, Any] | None:
         """What `write_warm_start` kept, where weights that were trained since are here, too."""
-        trained = self.has_checkpoint or self.metrics is not None
-        return self._mapping("warm_start.json", json.loads) if trained else None
+        return self._json("warm_start.json") if self.has_checkpoint or self.is_complete else None
 
     def append_history(self, record: dict[str, Any]) -> None:
         with open(self.path / "history.jsonl", "a") as file:
             file.write(json.dumps(record) + "\n")
             file.flush()
             os.fsync(file.fileno())  # on disk before the checkpoint that follows it
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The evaluations so far; a last line cut short by a kill is left out."""
-        file = self.path / "history.jsonl"
-        lines = file.read_text().split("\n")[:-1] if file.exists() else []
-        try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise _damaged(file) from error
 
     def keep_history(self, evaluations: int) -> None:
         """Drop the lines after a checkpoint: the resumed run writes them again."""
@@ -209,16 +174,6 @@ class RunFolder:
         pl.DataFrame(columns).write_parquet(buffer)
         write_bytes(self.path / "test_scores.parquet", buffer.getvalue())
 
-    @property
-    def scores(self) -> Scores | None:
-        """What `write_scores` kept; None where it kept nothing."""
-        file = self.path / "test_scores.parquet"
-        if not file.exists():
-            return None
-        table = pl.read_parquet(file)
-        columns = {name: table[name].to_numpy() for name in table.columns}
-        return Scores(columns["y_pred"], columns["y_true"], columns.get("group"))
-
     def complete(self, metrics: dict[str, Any], keep_checkpoint: bool = False) -> None:
         """Write metrics.json, which makes the run complete; the checkpoint is no longer needed.
 
@@ -229,23 +184,6 @@ class RunFolder:
         if not keep_checkpoint:
             (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
-    def _mapping(self, name: str, parse: Callable[[str], Any]) -> dict[str, Any] | None:
-        """The contents of a file here; None where there is none.
-
-        Raises:
-            RequestError: it is not as it was written.
-        """
-        file = self.path / name
-        if not file.exists():
-            return None
-        try:
-            content = parse(file.read_text())
-        except (ValueError, yaml.YAMLError):
-            content = None
-        if not isinstance(content, dict):
-            raise _damaged(file)
-        return content
-
     def _save(self, name: str, value: Any) -> None:
         buffer = io.BytesIO()
         torch.save(value, buffer)
@@ -253,10 +191,6 @@ class RunFolder:
 
     def _load(self, name: str) -> Any:
         return read_plain(self.path / name, _ANEW)
-
-
-def _damaged(file: Path) -> RequestError:
-    return RequestError(f"'{file}' is damaged: put back the file of this run; {_ANEW}")
 
 
 def read_checkpoint(file: Path, remedy: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import hash_of
+from fuxictr_qnn.runs.files import RunFiles
 
 VOCABULARIES = "feature_vocab.json"
 
@@ -62,23 +63,14 @@ def find_source(place: Path) -> Source:
     """
     if place.is_file():
         return _source(place, place.parent)
-    seeds = [file.parent for file in sorted(place.glob("seed*/config.yaml"))]
-    if not (place / "config.yaml").is_file() and len(seeds) == 1:
-        place = seeds[0]
     if not place.is_dir():
         raise RequestError(f"init_from: '{place}' is not there; name a run folder, or a file of weights")
-    if not (place / "config.yaml").is_file():
-        named = f", name one of its runs: {', '.join(map(str, seeds[:3]))}" if seeds else ""
-        raise RequestError(f"init_from: '{place}' is no run folder (it has no config.yaml){named}")
-    if not (place / "metrics.json").is_file():
-        raise RequestError(
-            f"init_from: '{place}' holds an incomplete run: --resume on the command that began it ends it"
-        )
-    if not (place / "model.pt").is_file():
-        raise RequestError(
-            f"init_from: '{place}' keeps no weights (model.pt), as the trials of a sweep but the best; "
-            f"`fuxictr run --config {place / 'config.yaml'} --force` trains it again"
-        )
+    seeds = [file.parent for file in sorted(place.glob("seed*/config.yaml"))]
+    if not RunFiles(place).is_begun and len(seeds) == 1:
+        place = seeds[0]
+    if (obstacle := RunFiles(place).obstacle) is not None:
+        named = f"; name one of its runs: {', '.join(map(str, seeds[:3]))}" if len(seeds) > 1 else ""
+        raise RequestError(f"init_from: {obstacle}{named}")
     return _source(place / "model.pt", place / "features")
 
 

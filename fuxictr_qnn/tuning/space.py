@@ -30,6 +30,7 @@ from fuxictr_qnn.models.registry import (
     is_own,
     zoo_package,
 )
+from fuxictr_qnn.runs.names import run_name
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.tuning.tuner_file import Tuner
 
@@ -57,7 +58,7 @@ class Trial:
     @property
     def name(self) -> str:
         """Of its run folder: `<expid>-<hash>/seed<S>`. The hash does not know the order of keys."""
-        return f"{self.experiment.expid}-{self.experiment.digest}/seed{self.seed}"
+        return run_name(self.experiment.expid, self.digest, self.seed)
 
     @property
     def digest(self) -> str:

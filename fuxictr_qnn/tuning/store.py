@@ -10,25 +10,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from fuxictr_qnn.config.loading import parse_yaml
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import is_writable, lock_if_free, write_json
 from fuxictr_qnn.models.registry import zoo_package
-from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.runs.agreement import experiment_in
+from fuxictr_qnn.runs.files import RunFiles, Unreadable
 from fuxictr_qnn.training.settings import FitSettings
 from fuxictr_qnn.tuning.space import Trial
 
 State = Literal["new", "begun", "done", "pruned", "failed"]
 
+_REMEDY = "no run leaves it so; remove the folder, and the trial is done again"
 _SAME = 1e-3  # two evaluations of the same weights differ by less (GPUs add in varying order)
 
 
@@ -58,6 +56,7 @@ class TrialFolder:
 
     def __init__(self, root: Path, trial: Trial):
         self.path, self.trial = root / trial.name, trial
+        self.files = RunFiles(self.path, _REMEDY)
         self.fingerprint = root.name.removeprefix("data-")  # of the data
 
     def standing(self) -> Standing:
@@ -69,17 +68,16 @@ class TrialFolder:
         fit = self.trial.experiment.fit
         curve = [monitored(record, fit) for record in self._history()]
         best = (max if fit.monitor_mode == "max" else min)(curve, default=None)
-        if (self.path / "metrics.json").exists():
+        if self.files.is_complete:
             metrics = self._complete()
             value = monitored(metrics["valid"], fit)
             self._compare(value, best)
             return Standing("done", value, metrics, curve)
-        said = self._json("trial.json") if (self.path / "trial.json").exists() else {}
+        said = self.files.trial or {}
         if said.get("state") in ("failed", "pruned"):
             reason, killed = str(said.get("reason", "")), bool(said.get("killed"))
             return Standing(said["state"], best, curve=curve, reason=reason, killed=killed)
-        begun = (self.path / "config.yaml").exists()
-        return Standing("begun" if begun else "new", best, curve=curve)
+        return Standing("begun" if self.files.is_begun else "new", best, curve=curve)
 
     def begin(self) -> None:
         """Keep the values of the axes; whatever was said of an earlier attempt is void."""
@@ -108,12 +106,12 @@ class TrialFolder:
 
     def _complete(self) -> dict[str, Any]:
         """The contents of metrics.json, if they and config.yaml are of this trial."""
-        metrics, config = self._json("metrics.json"), self._config()
+        metrics, config = self.files.metrics, self.files.config
+        digest = experiment_in(self.files, config).digest
         try:
-            digest = Experiment.model_validate(config["experiment"]).digest
             monitored(metrics["valid"], self.trial.experiment.fit)
             same = digest == metrics["config_digest"] and config["seed"] == metrics["seed"]
-        except (KeyError, TypeError, ValidationError) as error:
+        except (KeyError, TypeError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else "cannot be read"
             raise self._edited(f"metrics.json or config.yaml {what}") from None
         if not same or digest != self.trial.digest or self.trial.seed != metrics["seed"]:
@@ -133,45 +131,17 @@ class TrialFolder:
             raise self._edited(f"metrics.json says {value:.6f} where the best line of history.jsonl {found}")
 
     def _history(self) -> list[dict[str, Any]]:
-        """The evaluations so far; a last line that a kill cut short is left out."""
-        file = self.path / "history.jsonl"
-        lines = self._text("history.jsonl").split("\n")[:-1] if file.exists() else []
+        """The evaluations so far."""
+        records = self.files.history
         try:
-            records = [json.loads(line) for line in lines]
             for record in records:
                 monitored(record, self.trial.experiment.fit)
-        except (ValueError, KeyError, TypeError):
-            raise self._edited("history.jsonl cannot be read") from None
+        except (KeyError, TypeError):
+            raise self._edited("history.jsonl lacks the quantity that the sweep compares") from None
         return records
 
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            found = json.loads(self._text(name))
-        except ValueError:
-            raise self._edited(f"{name} is no JSON") from None
-        if not isinstance(found, dict):
-            raise self._edited(f"{name} holds no mapping")
-        return found
-
-    def _config(self) -> Any:
-        text = self._text("config.yaml")
-        try:
-            return parse_yaml(text, "config.yaml")
-        except RequestError as error:
-            raise self._edited(str(error)) from None
-
-    def _text(self, name: str) -> str:
-        try:
-            return (self.path / name).read_text()
-        except FileNotFoundError:
-            raise self._edited(f"{name} is missing") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._edited(f"{name} cannot be read ({type(error).__name__})") from None
-
     def _edited(self, what: str) -> RequestError:
-        return RequestError(
-            f"'{self.path}': {what}: no run leaves it so; remove the folder, and the trial is done again"
-        )
+        return RequestError(f"'{self.path}': {what}: {_REMEDY}")
 
 
 def monitored(metrics: dict[str, Any], fit: FitSettings) -> float:
@@ -231,10 +201,8 @@ class Store:
         """Every trial here, of whatever space: the fingerprint of its data, its folder, its values."""
         found = []
         for file in sorted(self.folder.glob("data-*/*/seed*/trial.json")):
-            try:
-                values = json.loads(file.read_text())["values"]
-            except (OSError, ValueError, KeyError, TypeError):
-                values = None
-            if isinstance(values, dict):
-                found.append((file.parents[2].name.removeprefix("data-"), file.parent, values))
+            with suppress(Unreadable):
+                values = RunFiles(file.parent).trial.get("values")
+                if isinstance(values, dict):
+                    found.append((file.parents[2].name.removeprefix("data-"), file.parent, values))
         return found

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.config.merging import Setting, Settings, layers_of, merge, override, parse_overrides
 from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, has_expids, read_expids
 from fuxictr_qnn.errors import RequestError, nearest, shown
 from fuxictr_qnn.paths import shipped
+from fuxictr_qnn.yaml_files import read_yaml
 
 BLOCKS = ("base_config", "base_expid", "dataset_id", "dataset_config", "model_config", "tuner_space")
 

@@ -52,7 +52,7 @@ def test_metrics_tell_whether_test_was_read(tmp_path, text, expected):
     file.write_text(text)
     assert has_read_test(Folder(tmp_path)) is expected
     file.write_text(text[:-1])
-    with pytest.raises(RequestError, match="metrics.json' is not as a run writes it"):
+    with pytest.raises(RequestError, match="metrics.json' cannot be read as JSON.*put it back"):
         has_read_test(Folder(tmp_path))
 
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from fuxictr_qnn.config import list_datasets, list_expids, load_experiment
-from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.paths import shipped
+from fuxictr_qnn.yaml_files import read_yaml
 
 MODEL = """
     Base:

@@ -12,7 +12,7 @@ import yaml
 
 from fuxictr_qnn.data.fingerprint import FACTS
 from fuxictr_qnn.reporting.entries import Entry, entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.runs.finding import find_runs
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.metrics import auc, logloss
 

@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.comparison import choose_comparator, compare_entries
 from fuxictr_qnn.reporting.entries import entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
-from fuxictr_qnn.reporting.runs import FailedRun
 from fuxictr_qnn.reporting.statistics import detectable_difference, pooled_sd
+from fuxictr_qnn.runs.finding import find_runs
+from fuxictr_qnn.runs.run import FailedRun
 from tests.reporting.made_runs import make_entries, make_run
 
 SKILLS = {"QNNalpha_shop": 0.9, "DCNv2_shop": 0.6, "DNN_shop": 0.5999, "LR_shop": 0.2}
@@ -56,7 +56,7 @@ def test_the_interval_over_rows_is_of_the_mean_over_seeds(entries):
     def mean(label: str) -> float:
         runs = next(entry for entry in entries if entry.label == label).runs
         scores = [run.scores() for run in runs]
-        return np.mean([roc_auc_score(s.labels[drawn], s.predictions[drawn]) for s in scores])
+        return np.mean([roc_auc_score(s.y_true[drawn], s.y_pred[drawn]) for s in scores])
 
     expected = mean("LR_shop") - mean("DCNv2_shop")
     assert found.differences["LR_shop"].rows == pytest.approx((expected, expected))

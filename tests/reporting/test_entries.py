@@ -7,8 +7,8 @@ import yaml
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
-from fuxictr_qnn.reporting.runs import FailedRun
+from fuxictr_qnn.runs.finding import find_runs
+from fuxictr_qnn.runs.run import FailedRun
 from tests.reporting.made_runs import make_run
 
 

@@ -17,12 +17,12 @@ from fuxictr_qnn.reporting.comparison import compare_entries
 from fuxictr_qnn.reporting.drawing import COLOURED, far_behind, short
 from fuxictr_qnn.reporting.effects import _names, one_key_apart
 from fuxictr_qnn.reporting.entries import entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.labels import HEIGHT, WIDTH, place_labels
 from fuxictr_qnn.reporting.page import page
 from fuxictr_qnn.reporting.plots import curves_by_dataset, pictures
 from fuxictr_qnn.reporting.results import results_table
 from fuxictr_qnn.reporting.theme import ALL, GROUND, INK, SERIES, alone, as_png, as_svg
+from fuxictr_qnn.runs.finding import find_runs
 from tests.reporting.made_runs import make_run
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from fuxictr_qnn.reporting.comparison import compare_entries
 from fuxictr_qnn.reporting.entries import entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.results import results_table
-from fuxictr_qnn.reporting.runs import FailedRun
 from fuxictr_qnn.reporting.table import FORMATS, Cell, Table, TableRow, to_csv, to_html, to_markdown
+from fuxictr_qnn.runs.finding import find_runs
+from fuxictr_qnn.runs.run import FailedRun
 from tests.reporting.made_runs import make_entries, make_run
 
 

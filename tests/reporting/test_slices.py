@@ -15,10 +15,10 @@ from fuxictr_qnn.data import Places
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
 from fuxictr_qnn.reporting.slice_plot import draw_slices
 from fuxictr_qnn.reporting.slice_values import HeldOutRows, Values, _bucket_names, _ranges
 from fuxictr_qnn.reporting.slices import Measured, Sliced, slice_entries, slices_of
+from fuxictr_qnn.runs.finding import find_runs
 from fuxictr_qnn.training import run_seed
 from fuxictr_qnn.training.experiment import Experiment, FeatureUse
 from fuxictr_qnn.training.metrics import auc
@@ -110,7 +110,7 @@ def test_each_value_is_measured_on_its_own_rows(entries, shop):
             rows = (frame["user"] == item.name).to_numpy()
         if rows is None:
             continue
-        labels, predictions = frame["label"].to_numpy()[rows], scores.predictions[rows]
+        labels, predictions = frame["label"].to_numpy()[rows], scores.y_pred[rows]
         assert (item.rows, item.clicks) == (rows.sum(), labels.sum())
         assert item.predicted_over_observed == pytest.approx(predictions.sum() / labels.sum())
         if 0 < labels.sum() < len(labels):
@@ -209,8 +209,8 @@ def test_downsampled_negatives_have_a_corrected_column(shop, tmp_path):
     (by_user,) = sliced(entries, shop, "user")
     whole = by_user.measured[0]
     scores = whole.run.scores()
-    p = scores.predictions
-    assert whole.corrected == pytest.approx((0.25 * p / (0.25 * p + 1 - p)).sum() / scores.labels.sum())
+    p = scores.y_pred
+    assert whole.corrected == pytest.approx((0.25 * p / (0.25 * p + 1 - p)).sum() / scores.y_true.sum())
     kept = json.loads((whole.run.folder / "metrics.json").read_text())["calibration"]
     assert kept["negative_sampling_rate"] == 0.25
     assert kept["test"]["corrected_predicted_over_observed"] == pytest.approx(whole.corrected)

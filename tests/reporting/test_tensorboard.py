@@ -44,7 +44,7 @@ WRITES = """
 import sys
 from pathlib import Path
 from fuxictr_qnn.reporting.entries import entries_by_data
-from fuxictr_qnn.reporting.finding import find_runs
+from fuxictr_qnn.runs.finding import find_runs
 from fuxictr_qnn.reporting.tensorboard import write_events
 ((_, entries),) = entries_by_data(find_runs([Path(sys.argv[1])]).runs).items()
 write_events(entries, Path(sys.argv[2]))

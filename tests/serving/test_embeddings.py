@@ -11,9 +11,9 @@ import pytest
 from fuxictr_qnn.data.vocabulary import read_vocabularies
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.models.registry import find_model
+from fuxictr_qnn.runs.saved import open_run
 from fuxictr_qnn.serving import embeddings
 from fuxictr_qnn.serving.embeddings import export_embeddings
-from fuxictr_qnn.training.saved_run import open_run
 from tests.synthetic import BASE, make_feature_map
 
 WITH_IDS = {"user", "item", "city", "tags", "liked", "device", "age", "bucket"}

@@ -17,10 +17,10 @@ import pytest
 from fuxictr_qnn.data import Places
 from fuxictr_qnn.data.raw.reading import Block
 from fuxictr_qnn.errors import RequestError, RunError
+from fuxictr_qnn.runs.saved import open_run
 from fuxictr_qnn.serving import export, onnx
 from fuxictr_qnn.serving.encoding import RowEncoder
 from fuxictr_qnn.serving.export import Exported, export_onnx
-from fuxictr_qnn.training.saved_run import open_run
 from tests.serving.made_clicks import clicks
 
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")

@@ -16,9 +16,9 @@ pytest.importorskip("onnxscript", reason="needs the extra onnx")
 from fuxictr_qnn import load_run
 from fuxictr_qnn.data import DatasetSpec, Places
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.runs.saved import open_run
 from fuxictr_qnn.serving.export import export_onnx
 from fuxictr_qnn.training import run_seed
-from fuxictr_qnn.training.saved_run import open_run
 from tests.serving.made_clicks import experiment_of
 from tests.serving.test_onnx_export import client_code
 

@@ -17,10 +17,10 @@ import pytest
 import fuxictr_qnn
 from fuxictr_qnn import load_run
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.runs.saved import open_run
 from fuxictr_qnn.serving.predicting import _types_of
 from fuxictr_qnn.serving.scoring import RunScorer
 from fuxictr_qnn.training.calibration import corrected
-from fuxictr_qnn.training.saved_run import open_run
 from tests.serving.made_clicks import clicks
 
 ROOT = Path(__file__).parents[2]

@@ -369,7 +369,7 @@ def test_records_that_are_damaged_are_named(name, content, read, tmp_path):
     folder = RunFolder(tmp_path, tiny(), 7)
     folder.path.mkdir(parents=True)
     (folder.path / name).write_text(content)
-    with pytest.raises(RequestError, match=f"{name}' is damaged: .*--force starts anew"):
+    with pytest.raises(RequestError, match=f"{name}' .*: put back .*; --force starts anew"):
         getattr(folder, read)
 
 

@@ -13,12 +13,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fuxictr_qnn.errors import FuxictrError, RequestError, RunError
+from fuxictr_qnn.runs.scores import Scores
 from fuxictr_qnn.training.distributed.batch_norm import norm_over_workers
 from fuxictr_qnn.training.distributed.gradients import sum_gradients
 from fuxictr_qnn.training.distributed.run_folder import SharedRunFolder
 from fuxictr_qnn.training.distributed.sharing import Part, rows_of
 from fuxictr_qnn.training.distributed.workers import T, Workers
-from fuxictr_qnn.training.evaluation import Scores
 from fuxictr_qnn.training.run_folder import RunFolder
 
 # The others wait while the first builds data or computes metrics. A dead worker is noticed at once.

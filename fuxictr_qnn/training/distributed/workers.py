@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from fuxictr_qnn.training.evaluation import Scores
+    from fuxictr_qnn.runs.scores import Scores
     from fuxictr_qnn.training.run_folder import RunFolder
 
 T = TypeVar("T")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from pydantic import ValidationError
 
-from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.reporting.runs import FailedRun, Record, Run
-from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.runs.agreement import contradictions, experiment_in, wrong_keys
+from fuxictr_qnn.runs.files import RunFiles, Unreadable
+from fuxictr_qnn.runs.names import RunName
+from fuxictr_qnn.runs.run import FailedRun, Record, Run
 from fuxictr_qnn.training.metrics import auc, logloss
 
-SEED_FOLDER = re.compile(r"seed(\d+)")
 RECOMPUTED = {"AUC": auc, "logloss": logloss}  # from test_scores.parquet
 TOLERANCE = 1e-6  # of a metric that was computed twice
 ENDED = {"pruned": "was stopped early", "failed": "failed"}  # state in trial.json -> what is said of it
@@ -82,7 +80,7 @@ def _read_all(folders: Iterable[Path]) -> FoundRuns:
         run = read_run(folder)
         if isinstance(run, str):
             found.left_out.append(run)
-            if (failure := _read_failure(folder)) is not None:
+            if (failure := _read_failure(RunFiles(folder))) is not None:
                 found.failed.append(failure)
             continue
         key = run.record.expid, run.record.config_digest, run.record.data_fingerprint, run.seed
@@ -103,7 +101,7 @@ def _run_folders(place: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         below.sort()
-        named = SEED_FOLDER.fullmatch(Path(folder).name) and {"config.yaml", "failed.json"} & set(files)
+        named = RunName.of(Path(folder)).seed is not None and {"config.yaml", "failed.json"} & set(files)
         if "metrics.json" in files or named:
             below.clear()
             yield Path(folder)
@@ -111,16 +109,17 @@ def _run_folders(place: Path) -> Iterator[Path]:
 
 def read_run(folder: Path) -> Run | str:
     """The run in a folder, or a sentence that says why there is none to count on."""
-    if not (folder / "metrics.json").exists():
-        return f"'{folder}' {_why_unfinished(folder)}"
+    files = RunFiles(folder)
+    if not files.is_complete:
+        return f"'{folder}' {_why_unfinished(files)}"
     try:
-        config = _read_config(folder / "config.yaml")
-        history = _read_history(folder / "history.jsonl")
-        experiment = _experiment_of(config)
-        run = Run(folder, _read_record(folder / "metrics.json"), experiment.model_dump(mode="json"), history)
-    except _Unreadable as error:
-        return f"'{folder}' is left out: {error}"
-    if signs := list(_signs_of_editing(run, config)):
+        config, history, metrics = files.config, files.whole_history, files.metrics
+        experiment = experiment_in(files, config)
+        run = Run(folder, _record(files, metrics), experiment.model_dump(mode="json"), history)
+        signs = [*contradictions(files, config, experiment, metrics), *_other_scores(run)]
+    except Unreadable as error:
+        return f"'{folder}' is left out: {error.brief}"
+    if signs:
         return f"'{folder}' is left out, it was edited by hand: {'; '.join(signs)}"
     if experiment.digest != (made_with := run.record.config_digest):
         return (
@@ -130,111 +129,44 @@ def read_run(folder: Path) -> Run | str:
     return run
 
 
-def _why_unfinished(folder: Path) -> str:
-    """A final run or a trial of a sweep may have ended for good."""
-    if (failure := _read_failure(folder)) is not None:
-        return f"has no result, the run failed: {failure.reason}"
+def _record(files: RunFiles, metrics: dict[str, Any]) -> Record:
     try:
-        said = json.loads((folder / "trial.json").read_text())
-        if said["state"] in ENDED:
+        return Record.model_validate(metrics)
+    except ValidationError as error:
+        what = f"is not as a run writes it ({wrong_keys(error)} missing or of another kind)"
+        raise Unreadable(files.path / "metrics.json", what) from error
+
+
+def _why_unfinished(files: RunFiles) -> str:
+    """A final run or a trial of a sweep may have ended for good."""
+    with suppress(Unreadable):
+        if (reason := files.failure) is not None:
+            return f"has no result, the run failed: {reason}"
+    with suppress(Unreadable, KeyError):
+        said = files.trial or {}
+        if said.get("state") in ENDED:
             return f"has no result, the trial {ENDED[said['state']]}: {said['reason']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
     return "is incomplete (no metrics.json): --resume on the command that began it ends it"
 
 
-def _read_failure(folder: Path) -> FailedRun | None:
+def _read_failure(files: RunFiles) -> FailedRun | None:
     """The final run in a folder without metrics.json, where it failed for good."""
-    try:
-        reason = str(json.loads((folder / "failed.json").read_text())["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
+    name, fingerprint = RunName.of(files.path), None
+    if files.is_complete or None in name:  # left out for another reason, or nobody knows what it was to be
         return None
-    if (folder / "metrics.json").exists():  # left out for another reason
-        return None
-    expid, _, digest = folder.parent.name.rpartition("-")
-    try:
-        fingerprint = _read_config(folder / "config.yaml").get("data_fingerprint")
-    except _Unreadable:
-        fingerprint = None
-    return FailedRun(expid, digest, fingerprint, int(SEED_FOLDER.fullmatch(folder.name)[1]), reason)
-
-
-class _Unreadable(Exception):
-    """What is wrong with a file, as the end of a sentence."""
-
-
-def _read_record(file: Path) -> Record:
-    try:
-        return Record.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        keys = sorted({".".join(str(part) for part in problem["loc"]) for problem in error.errors()})
-        what = f"{', '.join(keys)} missing or of another kind" if any(keys) else "no JSON"
-        raise _Unreadable(f"metrics.json is not as a run writes it ({what})") from error
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        raise _Unreadable("config.yaml is missing")
-    try:
-        config = read_yaml(file)
-    except RequestError as error:
-        raise _Unreadable(f"config.yaml cannot be read ({error.problems[0]})") from error
-    if not isinstance(config, dict) or not isinstance(config.get("experiment"), dict):
-        raise _Unreadable("config.yaml is not as a run writes it (no experiment)")
-    return config
-
-
-def _experiment_of(config: dict[str, Any]) -> Experiment:
-    """The resolved config; keys that came later have their defaults."""
-    try:
-        return Experiment.model_validate(config["experiment"])
-    except ValidationError as error:
-        keys = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
-        what = f"{', '.join(keys)} missing, unknown or of another kind"
-        raise _Unreadable(f"config.yaml is not as this version of the package writes it ({what})") from error
-
-
-def _read_history(file: Path) -> list[dict[str, Any]]:
-    if not file.exists():
-        raise _Unreadable("history.jsonl is missing")
-    try:
-        return [json.loads(line) for line in file.read_text().splitlines()]
-    except ValueError as error:
-        raise _Unreadable(f"history.jsonl cannot be read ({error})") from error
-
-
-def _signs_of_editing(run: Run, config: dict[str, Any]) -> Iterator[str]:
-    """What a run folder says in two places must agree."""
-    record = run.record
-    in_config = {
-        "expid": run.experiment["expid"],
-        "model": run.experiment["model"],
-        "dataset_id": run.experiment["dataset"]["dataset_id"],
-        "seed": config.get("seed"),
-        "data_fingerprint": config.get("data_fingerprint"),
-    }
-    for key, value in in_config.items():
-        if value is not None and value != getattr(record, key):  # None: written by an early version
-            yield f"{key} is {getattr(record, key)} in metrics.json and {value} in config.yaml"
-    named = SEED_FOLDER.fullmatch(run.folder.name)
-    if named and int(named[1]) != record.seed:
-        yield f"seed is {record.seed} in metrics.json"
-    if named and not run.folder.parent.name.endswith(record.config_digest):
-        yield f"config_digest is {record.config_digest} in metrics.json"
-    yield from _other_scores(run)
+    with suppress(Unreadable):
+        fingerprint = files.config.get("data_fingerprint")
+    with suppress(Unreadable):
+        if (reason := files.failure) is not None:
+            return FailedRun(name.expid, name.digest, fingerprint, name.seed, reason)
+    return None
 
 
 def _other_scores(run: Run) -> Iterator[str]:
     """Test metrics that are not those of the test scores."""
     names = [name for name in RECOMPUTED if name in run.record.test]
-    if not names:
-        return
-    try:
-        scores = run.scores()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        yield f"test_scores.parquet cannot be read ({type(error).__name__})"
-        return
+    scores = run.scores() if names else None
     for name in names if scores is not None else ():
-        found = RECOMPUTED[name](scores.labels, scores.predictions)
+        found = RECOMPUTED[name](scores.y_true, scores.y_pred)
         if not abs(found - run.record.test[name]) <= TOLERANCE:
             yield f"test {name} is {run.record.test[name]:.6f} in metrics.json, {found:.6f} by its scores"

@@ -1,4 +1,4 @@
-"""A run, as its folder tells it."""
+"""A complete run, as reports see it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 from pydantic import BaseModel, ConfigDict
+
+from fuxictr_qnn.runs.files import RunFiles
+from fuxictr_qnn.runs.scores import Scores
 
 
 class Record(BaseModel):
@@ -36,15 +37,6 @@ class Record(BaseModel):
     data_fingerprint: str
     config_digest: str
     latency_ms_per_100_rows: float | None = None  # not every run measures it
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Labels, predictions and, where the data names groups, group ids of the N test rows, in file order."""
-
-    labels: np.ndarray
-    predictions: np.ndarray
-    groups: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -125,13 +117,8 @@ class Run:
         return times[-1] if times else None
 
     def scores(self) -> Scores | None:
-        """Read from disk; None where the run kept none."""
-        file = self.folder / "test_scores.parquet"
-        if not file.exists():
-            return None
-        table = pl.read_parquet(file)
-        groups = table["group"].to_numpy() if "group" in table.columns else None
-        return Scores(table["y_true"].to_numpy(), table["y_pred"].to_numpy(), groups)
+        """Of the test rows, read from disk; None where the run kept none."""
+        return RunFiles(self.folder).scores
 
 
 def epochs_trained(epochs: int, steps: int | None, steps_per_epoch: int | None) -> float:

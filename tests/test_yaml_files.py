@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuxictr_qnn.config.loading import parse_yaml, read_yaml
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.yaml_files import parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ import torch
 import yaml
 
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.runs.saved import open_run
 from fuxictr_qnn.serving.scoring import RunScorer, load_run
-from fuxictr_qnn.training.saved_run import open_run
 from tests.serving.made_clicks import clicks
 
 
@@ -128,7 +128,7 @@ class TestRefused:
     def test_a_config_that_was_edited(self, copy: Path):
         change_config(copy, lambda config: config["experiment"]["model_params"].update(hidden_units=[9]))
         said = refusal(lambda: open_run(copy))
-        assert "config_digest" in said and "the folder is named" in said
+        assert "config_digest is" in said and "config.yaml has" in said
 
     def test_features_of_another_build(self, copy: Path):
         file = copy / "features" / "preprocessing.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 import fuxictr_qnn
-from fuxictr_qnn.config.loading import read_yaml
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.models.registry import zoo_package
+from fuxictr_qnn.runs.agreement import contradictions, experiment_in
+from fuxictr_qnn.runs.files import RunFiles, Unreadable
+from fuxictr_qnn.runs.names import RunName
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.starting_point import find_source
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from fuxictr.pytorch.models import BaseModel
 
 OUT = Path("runs")
-_NAME = re.compile(r"(.+)-([0-9a-f]{8})")  # <expid>-<digest>
-_SEED = re.compile(r"seed(\d+)")
 
 
 @dataclass(frozen=True)
@@ -115,29 +114,19 @@ def open_run(where: str | Path, out: Path = OUT) -> SavedRun:
             files contradict each other.
     """
     folder = _find(Path(where), out)
-    if not (folder / "config.yaml").is_file():
-        raise RequestError(f"--run {where}: '{folder}' is no run folder: it has no config.yaml")
-    if not (folder / "metrics.json").is_file():
-        raise RequestError(
-            f"'{folder}' holds an incomplete run (no metrics.json): --resume on the command that began it "
-            "ends it"
-        )
-    metrics = _read_json(folder / "metrics.json")
+    files = RunFiles(folder)
+    if (obstacle := files.obstacle) is not None:
+        raise RequestError(obstacle)
+    config, metrics = files.config, files.metrics
     _check_version(folder, metrics)
-    config = read_yaml(folder / "config.yaml")
-    run = SavedRun(folder, _experiment(folder, config), config.get("seed", metrics.get("seed")), metrics)
+    run = SavedRun(folder, _experiment(files, config), config.get("seed", metrics.get("seed")), metrics)
     for name in ("feature_map.json", *(["preprocessing.json"] if run.takes_raw_values else [])):
         if not (run.features / name).is_file():
             raise RequestError(f"'{folder}' lacks features/{name}: put it back, or train again")
-    if signs := list(_contradictions(run, config)):
+    if signs := [*contradictions(files, config, run.experiment, metrics), *_of_other_settings(run)]:
         raise RequestError(
             f"'{folder}' was changed after its run, so that its files contradict each other: "
             f"{'; '.join(signs)}; put back its own files, or train again"
-        )
-    if not (folder / "model.pt").is_file():
-        raise RequestError(
-            f"'{folder}' keeps no weights (model.pt); of the trials of a sweep only the best keep theirs: "
-            f"train it by `fuxictr run --config {folder / 'config.yaml'} --force`"
         )
     return run
 
@@ -156,7 +145,7 @@ def check_start(place: Path) -> None:
 def _find(where: Path, out: Path) -> Path:
     """The folder that --run means."""
     if where.is_dir():
-        if (where / "config.yaml").is_file() or (where / "metrics.json").is_file():
+        if RunFiles(where).is_begun or RunFiles(where).is_complete:
             return where
         below = sorted({file.parent for file in where.glob("**/seed*/config.yaml")})
         if not below:
@@ -168,10 +157,10 @@ def _find(where: Path, out: Path) -> Path:
     if len(where.parts) != 1:
         raise RequestError(f"--run {where}: no such folder")
     expid = str(where)
-    folders = [(match[1], folder) for folder in out.glob("*") if (match := _NAME.fullmatch(folder.name))]
+    folders = [(name, folder) for folder in out.glob("*") if (name := RunName.of(folder / "seed0").expid)]
     seeds = [seed for name, folder in folders if name == expid for seed in sorted(folder.glob("seed*"))]
-    complete = [seed for seed in seeds if (seed / "metrics.json").is_file()]
-    usable = [seed for seed in complete if (seed / "model.pt").is_file()]  # of a sweep, one trial keeps it
+    complete = [seed for seed in seeds if RunFiles(seed).is_complete]
+    usable = [seed for seed in complete if RunFiles(seed).has_weights]  # of a sweep, one trial keeps them
     if complete:
         return max(usable or complete, key=lambda seed: (seed / "metrics.json").stat().st_mtime_ns)
     if seeds:
@@ -181,18 +170,6 @@ def _find(where: Path, out: Path) -> Path:
         f"--run {expid}: neither a folder nor an experiment with a run in '{out}'.{nearest(expid, known)} "
         "--out names the folder of the runs"
     )
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise RequestError(
-            f"'{file}' cannot be read as JSON ({error}): put back the file of this run"
-        ) from None
-    if not isinstance(content, dict):
-        raise RequestError(f"'{file}' is not as a run writes it: put back the file of this run")
-    return content
 
 
 def _check_version(folder: Path, metrics: dict[str, Any]) -> None:
@@ -213,48 +190,23 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _experiment(folder: Path, config: dict[str, Any]) -> Experiment:
+def _experiment(files: RunFiles, config: dict[str, Any]) -> Experiment:
     try:
-        return Experiment.model_validate(config.get("experiment"))
-    except ValidationError as error:
-        keys = sorted({".".join(map(str, problem["loc"])) or "experiment" for problem in error.errors()})
-        made_by = _made_by(_read_json(folder / "metrics.json")) or "which is not recorded"
-        raise RequestError(
-            f"'{folder / 'config.yaml'}': {', '.join(keys)} missing, unknown or of another kind: another "
-            f"version of this package ({made_by}) wrote it; use that one, or train again"
-        ) from None
+        return experiment_in(files, config)
+    except Unreadable as error:
+        made_by = _made_by(files.metrics) or "which is not recorded"
+        remedy = f"another version of this package ({made_by}) wrote it; use that one, or train again"
+        raise Unreadable(error.file, error.what, remedy) from None
 
 
-def _contradictions(run: SavedRun, config: dict[str, Any]) -> Iterator[str]:
-    """What the folder's name, config.yaml, metrics.json and features/ say differently."""
-    said = {
-        "expid": run.experiment.expid,
-        "model": run.experiment.model,
-        "dataset_id": run.dataset.dataset_id,
-        "seed": config.get("seed"),
-        "data_fingerprint": config.get("data_fingerprint"),
-        "config_digest": run.experiment.digest,
-    }
-    for key, value in said.items():
-        if value is not None and value != run.metrics.get(key):
-            yield f"{key} is {value} by config.yaml and {run.metrics.get(key)} by metrics.json"
-    yield from _other_columns(run)
-    digest, seed = (
-        _NAME.fullmatch(run.folder.absolute().parent.name),
-        _SEED.fullmatch(run.folder.absolute().name),
-    )
-    if digest and seed and digest[2] != run.experiment.digest:
-        yield f"the folder is named {digest[2]}, but config.yaml has the digest {run.experiment.digest}"
-    if digest and seed and int(seed[1]) != run.seed:
-        yield f"the folder is named seed{seed[1]}, but config.yaml says seed {run.seed}"
-
-
-def _other_columns(run: SavedRun) -> Iterator[str]:
-    """What decides the ids must be the same in config.yaml as in the features' own record."""
+def _of_other_settings(run: SavedRun) -> Iterator[str]:
+    """Signs that config.yaml or the features are of another config than the one that was trained."""
+    if run.experiment.digest != (made_with := run.metrics.get("config_digest")):
+        yield f"config_digest is {made_with} in metrics.json, and config.yaml has {run.experiment.digest}"
     if not run.takes_raw_values:
         return
     try:
-        built = DatasetSpec.model_validate(_read_json(run.features / "preprocessing.json").get("dataset"))
+        built = DatasetSpec.model_validate(RunFiles(run.folder).preprocessing.get("dataset"))
     except ValidationError:  # of another version, which the encoder says
         return
     for key in ("feature_cols", "label_col", "min_categr_count", "feature_processor"):

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.reporting.finding import find_runs
-from fuxictr_qnn.reporting.runs import FailedRun
+from fuxictr_qnn.runs.finding import find_runs
+from fuxictr_qnn.runs.run import FailedRun
 from tests.reporting.made_runs import make_run
 
 
@@ -51,7 +51,7 @@ def test_what_a_run_folder_says(folder):
     assert (run.seconds_per_epoch, run.seconds_to_best) == (2.0, 4.0)
     assert [line["epoch"] for line in run.history] == [1, 2, 3, 4]
     scores = run.scores()
-    assert len(scores.labels) == len(scores.predictions) == 400 and scores.groups is None
+    assert len(scores.y_true) == len(scores.y_pred) == 400 and scores.group is None
 
 
 def test_what_an_epoch_took_counts_the_steps_that_were_done(tmp_path):
@@ -137,12 +137,12 @@ class TestLeftOut:
     @pytest.mark.parametrize(
         "name, content, what",
         [
-            ("metrics.json", "{", "no JSON"),
-            ("metrics.json", "[]", "no JSON"),
+            ("metrics.json", "{", "metrics.json cannot be read as JSON"),
+            ("metrics.json", "[]", "metrics.json is not as a run writes it"),
             ("config.yaml", "seed: 1", "config.yaml is not as a run writes it"),
             ("config.yaml", "experiment: !!python/name:os.system", "config.yaml cannot be read"),
             ("config.yaml", "[", "config.yaml cannot be read"),
-            ("config.yaml", "[]", "config.yaml cannot be read"),
+            ("config.yaml", "[]", "config.yaml is not as a run writes it"),
             (
                 "config.yaml",
                 "experiment: {fit: {}}",
@@ -229,7 +229,7 @@ def test_a_run_without_test_data_or_scores_is_whole(tmp_path):
 def test_groups_come_with_the_scores(tmp_path):
     make_run(tmp_path, "LR_shop", 1, groups=True)
     (run,) = find_runs([tmp_path]).runs
-    assert len(np.unique(run.scores().groups)) == 40
+    assert len(np.unique(run.scores().group)) == 40
 
 
 def test_a_link_that_leads_back_is_not_followed_for_ever(folder):

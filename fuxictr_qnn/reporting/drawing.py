@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fuxictr_qnn.reporting.entries import Entry
+from fuxictr_qnn.reporting.entries import UNSET, Entry, fewest_keys, shown, varying_keys
 from fuxictr_qnn.reporting.theme import MARKERS, SERIES, light
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ FAR = 4  # times as far behind the best as the median is: no reason to flatten t
 SQUEEZED = 4  # an axis for all of them leaves those in view less than this part of it: a quarter
 WIDTH = 7.6  # of a picture, in inches
 LEAST_SPAN = 0.002  # of a metric, so that 0.0001 AUC does not look like a difference
+LETTERS = 48  # of a name beside a picture
 LEGEND_LETTERS = 108  # in a row of a legend, with room for the marks
+MARKS = {12: (1, 1.5, 2, 3, 5, 7), 200: (1, 2, 5), 1e4: (1, 3), math.inf: (1,)}  # largest ratio: marks
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -70,7 +73,7 @@ def handles_of(entries: Sequence[Entry], most: int, numbered: bool = False) -> l
     from matplotlib.lines import Line2D
 
     look = {"linestyle": "none"} if numbered else {"marker": "none", "linewidth": 2}
-    names = [f"{rank} " * numbered + entry.label for rank, entry in enumerate(entries, start=1)]
+    names = [f"{rank} " * numbered + name for rank, name in enumerate(names_of(entries), start=1)]
     handles = [
         Line2D([], [], color=colour, label=name, **({"marker": marker} | look))
         for name, (colour, marker) in list(zip(names, styles(entries), strict=True))[:most]
@@ -81,8 +84,26 @@ def handles_of(entries: Sequence[Entry], most: int, numbered: bool = False) -> l
     return handles
 
 
+def names_of(entries: Sequence[Entry]) -> list[str]:
+    """Their labels; a long one with the settings only that it takes to tell it from others of its expid."""
+    names = [entry.label if len(entry.label) <= LETTERS else _brief(entry, entries) for entry in entries]
+    return [
+        name if names.count(name) == 1 else f"{entry.record.expid} [{entry.record.config_digest}]"
+        for name, entry in zip(names, entries, strict=True)
+    ]
+
+
+def _brief(entry: Entry, entries: Sequence[Entry]) -> str:
+    expid = entry.record.expid
+    same = [other.settings for other in entries if other.record.expid == expid]
+    few = fewest_keys(same, varying_keys(same))
+    own = [f"{key}={shown(entry.settings.get(key, UNSET))}" for key in few]
+    name = f"{expid} ({', '.join(own)})" if own else expid
+    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
+
+
 def legend_columns(entries: Sequence[Entry]) -> int:
-    longest = max(len(entry.label) for entry in entries)
+    longest = max(len(name) for name in names_of(entries))
     return max(1, min(4, LEGEND_LETTERS // (longest + 10)))
 
 
@@ -94,10 +115,20 @@ def log_scale(axis: Axes, name: str) -> None:
     """Along x."""
     from matplotlib.ticker import LogLocator, NullLocator
 
+    class Marks(LogLocator):
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            self.set_params(subs=marks_of_a_decade(vmax / vmin))
+            return super().tick_values(vmin, vmax)
+
     axis.set(xscale="log", xlabel=name)
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.xaxis.set_major_locator(Marks())
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(lambda value, _: short(value))
+
+
+def marks_of_a_decade(ratio: float) -> tuple[float, ...]:
+    """So many that the marks of an axis from 1 to `ratio` do not run into each other."""
+    return next(marks for most, marks in MARKS.items() if ratio <= most)
 
 
 def short(value: float) -> str:

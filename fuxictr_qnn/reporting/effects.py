@@ -9,7 +9,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fuxictr_qnn.reporting.drawing import show_least_span, styles
-from fuxictr_qnn.reporting.entries import AUC_OF, UNSET, Entry, shown, shown_split, varying_keys
+from fuxictr_qnn.reporting.entries import (
+    AUC_OF,
+    UNSET,
+    Entry,
+    fewest_keys,
+    shown,
+    shown_split,
+    varying_keys,
+)
 from fuxictr_qnn.reporting.theme import light
 
 if TYPE_CHECKING:
@@ -89,16 +97,8 @@ def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
         return [next(iter(names)) for names in expids]
     firsts = [group[0].settings for group in groups]
     keys = sorted((name for name in varying_keys(firsts) if name != key), key=lambda name: name != "model")
-    few: list[str] = []
-    while keys and _kinds(firsts, few) < len(groups):  # the setting that tells most of them apart comes first
-        few.append(max(keys, key=lambda name: _kinds(firsts, [*few, name])))
-        keys.remove(few[-1])
+    few = fewest_keys(firsts, keys)
     return [_settings(settings, few) for settings in firsts]
-
-
-def _kinds(several: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
-    """How many of them differ in these keys."""
-    return len({json.dumps([settings.get(name) for name in keys]) for settings in several})
 
 
 def _settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:

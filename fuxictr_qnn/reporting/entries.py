@@ -148,6 +148,20 @@ def varying_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def fewest_keys(several: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    """So many of the keys as tell the settings apart, the one that tells most of them apart first."""
+    left, few = list(keys), []
+    while left and _kinds(several, few) < len(several):
+        few.append(max(left, key=lambda name: _kinds(several, [*few, name])))
+        left.remove(few[-1])
+    return few
+
+
+def _kinds(several: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
+    """How many of them differ in these keys."""
+    return len({json.dumps([settings.get(name) for name in keys]) for settings in several})
+
+
 def shown(value: Any) -> str:
     """A setting as it stands in a config."""
     return json.dumps(value).strip('"')

@@ -18,6 +18,7 @@ from fuxictr_qnn.reporting.drawing import (
     legend,
     legend_rows,
     log_scale,
+    names_of,
     new_figure,
     styles,
 )
@@ -87,7 +88,7 @@ def seed_strips(entries: Sequence[Entry]) -> Picture | None:
     if begin is not None:
         best = max(max(entry.values(split, "AUC")) for entry in scored)
         axis.set_xlim(begin - 0.2 * (best - begin), best + 0.05 * (best - begin))
-    axis.set_yticks(range(len(scored)), [entry.label for entry in scored])
+    axis.set_yticks(range(len(scored)), names_of(scored))
     axis.tick_params(axis="y", labelcolor=light("ink"), length=0)
     axis.set_ylim(len(scored) - 0.4, -0.6)
     axis.set_xlabel(AUC_OF[split])

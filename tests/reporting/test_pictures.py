@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -14,14 +15,22 @@ pytest.importorskip("matplotlib")
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting import plots
 from fuxictr_qnn.reporting.comparison import compare_entries
-from fuxictr_qnn.reporting.drawing import COLOURED, far_behind, short
+from fuxictr_qnn.reporting.drawing import (
+    COLOURED,
+    LETTERS,
+    far_behind,
+    log_scale,
+    names_of,
+    new_figure,
+    short,
+)
 from fuxictr_qnn.reporting.effects import _names, one_key_apart
 from fuxictr_qnn.reporting.entries import entries_by_data
 from fuxictr_qnn.reporting.labels import HEIGHT, WIDTH, place_labels
 from fuxictr_qnn.reporting.page import page
 from fuxictr_qnn.reporting.plots import curves_by_dataset, pictures
 from fuxictr_qnn.reporting.results import results_table
-from fuxictr_qnn.reporting.theme import ALL, GROUND, INK, SERIES, alone, as_png, as_svg
+from fuxictr_qnn.reporting.theme import ALL, GROUND, INK, SERIES, alone, as_png, as_svg, themed
 from fuxictr_qnn.runs.finding import find_runs
 from tests.reporting.made_runs import make_run
 
@@ -337,3 +346,29 @@ def test_without_matplotlib(monkeypatch, entries):
 )
 def test_marks_of_an_axis(value, shown):
     assert short(value) == shown
+
+
+@pytest.mark.parametrize("ratio", [2, 15, 200, 5e3, 1e5, 1e8])
+def test_marks_of_a_log_axis_do_not_touch(ratio):
+    with themed():
+        figure = new_figure(7.6, 3)
+        axis = figure.subplots(1, 2)[0]
+        axis.plot([8e3, 8e3 * ratio], [0, 1])
+        log_scale(axis, "parameters")
+        figure.canvas.draw()
+    low, high = axis.get_xlim()
+    drawn = [label for label in axis.get_xticklabels() if low <= label.get_position()[0] <= high]
+    boxes = [label.get_window_extent() for label in drawn]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_a_long_name_is_cut_to_what_tells_it_apart(tmp_path):
+    make_run(tmp_path, "LR_shop", 1)
+    make_run(tmp_path, "LR_shop", 1, params={"embedding_dim": 32, "num_layers": 3, "net_dropout": 0.2})
+    make_run(tmp_path, "FM_shop", 1)
+    (entries,) = entries_by_data(find_runs([tmp_path]).runs).values()
+    assert max(len(entry.label) for entry in entries) > LETTERS
+    names = names_of(entries)
+    assert len(set(names)) == 3 and "FM_shop" in names and max(map(len, names)) <= LETTERS
+    assert sorted(name.count("=") for name in names) == [0, 1, 2]  # a short one is whole

@@ -1,4 +1,7 @@
-"""YAML files as plain data: numbers written like 1e-5 are numbers, tags and repeated keys are refused."""
+"""YAML files as plain data: numbers written like 1e-5 are numbers, tags and repeated keys are refused.
+
+What is written is what will be read: text that looks like such a number, as some hashes do, is quoted.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +43,18 @@ class _Loader(_Safe):
 
 
 _Loader.add_constructor(None, _Loader.refuse_tag)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that knows the numbers of the loader."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)[eE][-+]?[0-9]+$"),
+        list("-+0123456789."),
+    )
 
 
 def _place(file: str, mark: yaml.Mark | None) -> str:
@@ -53,6 +63,11 @@ def _place(file: str, mark: yaml.Mark | None) -> str:
 
 def _readable(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def to_yaml(value: Any, **options: Any) -> str:
+    """Plain data as YAML, in its own order of keys; `parse_yaml` gives it back."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, **options)
 
 
 def parse_yaml(text: str, file: str) -> Any:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuxictr_qnn.errors import RequestError
-from fuxictr_qnn.yaml_files import parse_yaml, read_yaml
+from fuxictr_qnn.yaml_files import parse_yaml, read_yaml, to_yaml
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,28 @@ def test_scalars(text, value):
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_python_floats_survive(number):
     assert parse_yaml(repr(number), "here") == number
+
+
+@pytest.mark.parametrize(
+    "digest", ["1e234567", "123e4567", "00000e12", "12345678", "0x123456", "1234567890123e45"]
+)
+def test_a_hash_that_looks_like_a_number_stays_text(digest):
+    assert parse_yaml(to_yaml({"config_digest": digest}), "here") == {"config_digest": digest}
+
+
+_PLAIN = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="ascii"))
+)
+_HASHES = st.from_regex(r"[0-9]{1,6}e[0-9]{1,6}", fullmatch=True)
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), _PLAIN | _HASHES | st.lists(_PLAIN | _HASHES)))
+def test_what_is_written_is_what_is_read(value):
+    assert parse_yaml(to_yaml(value), "here") == value
 
 
 @pytest.mark.parametrize(

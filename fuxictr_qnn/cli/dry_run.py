@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from fuxictr_qnn.config import Loaded
 from fuxictr_qnn.runs.names import run_name
 from fuxictr_qnn.training.experiment import Experiment
+from fuxictr_qnn.yaml_files import to_yaml
 
 
 def show(console: Console, item: Loaded, seeds: Sequence[int], args: argparse.Namespace) -> None:
@@ -38,7 +38,7 @@ def _as_yaml(experiment: Experiment) -> str:
     """The experiment in YAML: of the dataset's columns, only what differs from the defaults."""
     content: dict[str, Any] = experiment.model_dump(mode="json", exclude={"dataset"})
     content["dataset"] = experiment.dataset.model_dump(mode="json", exclude_defaults=True)
-    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110).rstrip()
+    return to_yaml(content, default_flow_style=None, width=110).rstrip()
 
 
 def _feature_map(item: Loaded, args: argparse.Namespace, line: Callable[[str], None]) -> Any | None:

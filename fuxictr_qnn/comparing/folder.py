@@ -20,11 +20,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fuxictr_qnn.errors import RequestError, RunError
 from fuxictr_qnn.files import is_writable, lock_if_free, new_folder, write_json, write_text
-from fuxictr_qnn.yaml_files import read_yaml
+from fuxictr_qnn.yaml_files import read_yaml, to_yaml
 
 _CHOSEN = {"when", "comparator", "proposed", "configs"}
 _SCORING = {"expid", "config_digest", "seed"}
@@ -77,7 +75,7 @@ class Folder:
         raise RequestError(f"{file}: not as compare writes it: put it back as it was")
 
     def write_chosen(self, chosen: dict[str, Any]) -> None:
-        write_text(self.path / "chosen.yaml", yaml.safe_dump(chosen, sort_keys=False))
+        write_text(self.path / "chosen.yaml", to_yaml(chosen))
 
     # The test split
 

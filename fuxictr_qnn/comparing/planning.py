@@ -128,7 +128,7 @@ def _metrics(folder: Folder, entrant: Entrant, part: str) -> list[dict[str, Any]
     found = []
     for file in sorted(folder.path.glob(f"{pattern}/metrics.json")):
         with suppress(Unreadable):  # said when the comparison goes on
-            found.append(RunFiles(file.parent).metrics)
+            found.append(RunFiles(file.parent).whole_metrics)
     return found
 
 

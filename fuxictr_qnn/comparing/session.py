@@ -246,4 +246,4 @@ def has_read_test(folder: Folder) -> bool:
         return True
     remedy = "put it back as it was, or remove its folder"
     found = (RunFiles(file.parent, remedy) for file in folder.runs.glob("*/seed*/metrics.json"))
-    return any("test" in files.metrics for files in found)
+    return any("test" in files.whole_metrics for files in found)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fuxictr_qnn.comparing.entrants import Entrant, without_recipes
@@ -19,7 +18,7 @@ from fuxictr_qnn.comparing.space import SCHEDULE
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.files import write_text
 from fuxictr_qnn.tuning.space import Trial
-from fuxictr_qnn.yaml_files import parse_yaml
+from fuxictr_qnn.yaml_files import parse_yaml, to_yaml
 
 OTHER_NAME = "--name NAME begins another comparison"
 
@@ -195,4 +194,4 @@ def read_terms(file: Path) -> Terms | None:
 
 
 def write_terms(file: Path, terms: Terms) -> None:
-    write_text(file, yaml.safe_dump(terms.model_dump(mode="json"), sort_keys=False))
+    write_text(file, to_yaml(terms.model_dump(mode="json")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,30 @@ def show_least_span(axis: Axes) -> None:
     axis.set_ylim(middle - half, middle + half)
 
 
+def briefly_named(entries: Sequence[Entry]) -> list[Entry]:
+    """With labels that have room beside a picture.
+
+    A long one keeps the settings only that it takes to tell the entry from others of its expid.
+    """
+    names = [entry.label if len(entry.label) <= LETTERS else _brief(entry, entries) for entry in entries]
+    labels = [
+        name if names.count(name) == 1 else f"{entry.record.expid} [{entry.record.config_digest}]"
+        for name, entry in zip(names, entries, strict=True)
+    ]
+    return [replace(entry, label=label) for entry, label in zip(entries, labels, strict=True)]
+
+
+def _brief(entry: Entry, entries: Sequence[Entry]) -> str:
+    expid = entry.record.expid
+    same = [other.settings for other in entries if other.record.expid == expid]
+    own = [f"{key}={shown(entry.settings.get(key, UNSET))}" for key in fewest_keys(same, varying_keys(same))]
+    return cut(f"{expid} ({', '.join(own)})" if own else expid, LETTERS)
+
+
+def cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
 def styles(items: Sequence) -> list[tuple[str, str]]:
     """Colour and marker of each; the first ones have their own."""
     own = [(light(name), marker) for name, marker in zip(SERIES, MARKERS, strict=True)]
@@ -73,7 +98,7 @@ def handles_of(entries: Sequence[Entry], most: int, numbered: bool = False) -> l
     from matplotlib.lines import Line2D
 
     look = {"linestyle": "none"} if numbered else {"marker": "none", "linewidth": 2}
-    names = [f"{rank} " * numbered + name for rank, name in enumerate(names_of(entries), start=1)]
+    names = [f"{rank} " * numbered + entry.label for rank, entry in enumerate(entries, start=1)]
     handles = [
         Line2D([], [], color=colour, label=name, **({"marker": marker} | look))
         for name, (colour, marker) in list(zip(names, styles(entries), strict=True))[:most]
@@ -84,26 +109,8 @@ def handles_of(entries: Sequence[Entry], most: int, numbered: bool = False) -> l
     return handles
 
 
-def names_of(entries: Sequence[Entry]) -> list[str]:
-    """Their labels; a long one with the settings only that it takes to tell it from others of its expid."""
-    names = [entry.label if len(entry.label) <= LETTERS else _brief(entry, entries) for entry in entries]
-    return [
-        name if names.count(name) == 1 else f"{entry.record.expid} [{entry.record.config_digest}]"
-        for name, entry in zip(names, entries, strict=True)
-    ]
-
-
-def _brief(entry: Entry, entries: Sequence[Entry]) -> str:
-    expid = entry.record.expid
-    same = [other.settings for other in entries if other.record.expid == expid]
-    few = fewest_keys(same, varying_keys(same))
-    own = [f"{key}={shown(entry.settings.get(key, UNSET))}" for key in few]
-    name = f"{expid} ({', '.join(own)})" if own else expid
-    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
-
-
 def legend_columns(entries: Sequence[Entry]) -> int:
-    longest = max(len(name) for name in names_of(entries))
+    longest = max(len(entry.label) for entry in entries)
     return max(1, min(4, LEGEND_LETTERS // (longest + 10)))
 
 

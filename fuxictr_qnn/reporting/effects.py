@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from fuxictr_qnn.reporting.drawing import show_least_span, styles
+from fuxictr_qnn.reporting.drawing import cut, show_least_span, styles
 from fuxictr_qnn.reporting.entries import (
     AUC_OF,
     UNSET,
@@ -104,4 +104,4 @@ def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
 def _settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     values = {name: shown(settings.get(name, UNSET)) for name in keys}
     text = ", ".join(value if name == "model" else f"{name}={value}" for name, value in values.items())
-    return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
+    return cut(text, LETTERS)

@@ -13,12 +13,12 @@ from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.drawing import (
     COLOURED,
     WIDTH,
+    briefly_named,
     far_behind,
     handles_of,
     legend,
     legend_rows,
     log_scale,
-    names_of,
     new_figure,
     styles,
 )
@@ -61,7 +61,7 @@ def require_matplotlib() -> None:
 def pictures(entries: Sequence[Entry]) -> list[Picture]:
     """Every picture that these entries have something for; they come best first."""
     require_matplotlib()
-    drawn = []
+    entries, drawn = briefly_named(entries), []
     with themed():
         for draw in (seed_strips, training_curves, cost, effects, calibration):
             picture = draw(entries)
@@ -88,7 +88,7 @@ def seed_strips(entries: Sequence[Entry]) -> Picture | None:
     if begin is not None:
         best = max(max(entry.values(split, "AUC")) for entry in scored)
         axis.set_xlim(begin - 0.2 * (best - begin), best + 0.05 * (best - begin))
-    axis.set_yticks(range(len(scored)), names_of(scored))
+    axis.set_yticks(range(len(scored)), [entry.label for entry in scored])
     axis.tick_params(axis="y", labelcolor=light("ink"), length=0)
     axis.set_ylim(len(scored) - 0.4, -0.6)
     axis.set_xlabel(AUC_OF[split])
@@ -144,7 +144,7 @@ def curves_by_dataset(tables: Mapping[str, Sequence[Entry]]) -> Figure:
         for axis, (dataset_id, entries) in zip(axes, tables.items(), strict=True):
             _draw_curves(axis, entries, "AUC")
             axis.set(title=dataset_id, ylabel="validation AUC")
-            axis.legend(handles=handles_of(entries, COLOURED), loc="lower right")
+            axis.legend(handles=handles_of(briefly_named(entries), COLOURED), loc="lower right")
     return figure
 
 

@@ -40,7 +40,8 @@ def contradictions(
 ) -> Iterator[str]:
     """What the folder's name, config.yaml and metrics.json say differently; a fact a sentence.
 
-    The digest of the config is left to the caller: it differs between versions of this package, too.
+    The digest of the config is left to the caller: it differs between versions of this package, too. Only a
+    folder that is named like one of a run has to be named after its own.
     """
     said = {
         "expid": experiment.expid,
@@ -53,8 +54,10 @@ def contradictions(
         if value is not None and value != metrics.get(key):  # None: written by an early version
             yield f"{key} is {metrics.get(key)} in metrics.json and {value} in config.yaml"
     name = RunName.of(files.path)
-    if name.seed is not None and name.seed != metrics.get("seed"):
+    if None in name:
+        return
+    if name.seed != metrics.get("seed"):
         yield f"seed is {metrics.get('seed')} in metrics.json, and the folder is named seed{name.seed}"
-    if None not in (name.digest, name.seed) and name.digest != metrics.get("config_digest"):
+    if name.digest != metrics.get("config_digest"):
         digest = metrics.get("config_digest")
         yield f"config_digest is {digest} in metrics.json, and the folder is named {name.digest}"

@@ -106,6 +106,13 @@ class RunFiles:
         return self._json("metrics.json")
 
     @property
+    def whole_metrics(self) -> dict[str, Any]:
+        """The contents of metrics.json, of a run that is known to be complete."""
+        if (found := self.metrics) is None:
+            raise self._unreadable(self.path / "metrics.json", "is missing")
+        return found
+
+    @property
     def config(self) -> dict[str, Any]:
         """The contents of config.yaml, which every run has that was begun."""
         file = self.path / "config.yaml"

@@ -113,7 +113,7 @@ def read_run(folder: Path) -> Run | str:
     if not files.is_complete:
         return f"'{folder}' {_why_unfinished(files)}"
     try:
-        config, history, metrics = files.config, files.whole_history, files.metrics
+        config, history, metrics = files.config, files.whole_history, files.whole_metrics
         experiment = experiment_in(files, config)
         run = Run(folder, _record(files, metrics), experiment.model_dump(mode="json"), history)
         signs = [*contradictions(files, config, experiment, metrics), *_other_scores(run)]
@@ -142,10 +142,10 @@ def _why_unfinished(files: RunFiles) -> str:
     with suppress(Unreadable):
         if (reason := files.failure) is not None:
             return f"has no result, the run failed: {reason}"
-    with suppress(Unreadable, KeyError):
+    with suppress(Unreadable):
         said = files.trial or {}
-        if said.get("state") in ENDED:
-            return f"has no result, the trial {ENDED[said['state']]}: {said['reason']}"
+        if (ended := ENDED.get(str(said.get("state")))) and "reason" in said:
+            return f"has no result, the trial {ended}: {said['reason']}"
     return "is incomplete (no metrics.json): --resume on the command that began it ends it"
 
 

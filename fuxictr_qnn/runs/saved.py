@@ -117,7 +117,7 @@ def open_run(where: str | Path, out: Path = OUT) -> SavedRun:
     files = RunFiles(folder)
     if (obstacle := files.obstacle) is not None:
         raise RequestError(obstacle)
-    config, metrics = files.config, files.metrics
+    config, metrics = files.config, files.whole_metrics
     _check_version(folder, metrics)
     run = SavedRun(folder, _experiment(files, config), config.get("seed", metrics.get("seed")), metrics)
     for name in ("feature_map.json", *(["preprocessing.json"] if run.takes_raw_values else [])):

@@ -16,6 +16,7 @@ from fuxictr_qnn.data.raw.dtypes import dtype_of
 from fuxictr_qnn.data.spec import ColumnSpec, DatasetSpec
 from fuxictr_qnn.data.vocabulary import Vocabulary, read_vocabularies
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.runs.agreement import wrong_keys
 
 _PARTS = {"dataset", "raw", "types", "normalizers", "max_len"}
 
@@ -96,9 +97,8 @@ def _spec(folder: Path, state: dict[str, Any]) -> DatasetSpec:
     try:
         return DatasetSpec.model_validate(state["dataset"])
     except ValidationError as error:
-        keys = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
         raise RequestError(
-            f"'{folder / 'preprocessing.json'}': {', '.join(keys)} missing, unknown or of another kind: "
+            f"'{folder / 'preprocessing.json'}': {wrong_keys(error)} missing, unknown or of another kind: "
             "another version of this package wrote it; use that one, or train again"
         ) from None
 

@@ -90,7 +90,7 @@ def _candidates(experiment: Experiment, seed: int, out: Path, data_fingerprint: 
     for file in out.glob(f"{experiment.expid}-*/seed{seed}/metrics.json"):
         files = RunFiles(file.parent)
         try:
-            config, metrics = files.config, files.metrics
+            config, metrics = files.config, files.whole_metrics
             other = experiment_in(files, config)
         except Unreadable:  # another version's, or half removed
             continue

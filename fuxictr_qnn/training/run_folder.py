@@ -13,7 +13,6 @@ from typing import Any
 
 import polars as pl
 import torch
-import yaml
 
 from fuxictr_qnn.data.fingerprint import FACTS
 from fuxictr_qnn.errors import Busy, RequestError
@@ -23,6 +22,7 @@ from fuxictr_qnn.runs.names import run_name
 from fuxictr_qnn.runs.scores import Scores
 from fuxictr_qnn.training.experiment import Experiment
 from fuxictr_qnn.training.tensor_file import check_by_name, load_into, read_plain
+from fuxictr_qnn.yaml_files import to_yaml
 
 _CHECKPOINT = {"model", "optimizer", "schedule", "average", "position", "random"}  # what `Fit.state` gives
 _OF_A_BUILD = ("feature_map.json", "feature_vocab.json", "preprocessing.json", "items.parquet")
@@ -48,10 +48,10 @@ class RunFolder(RunFiles):
         """Refuse an interrupted run unless the request says what to do with it.
 
         Raises:
-            RequestError: neither `resume` nor `force` is given.
+            RequestError: neither `resume` nor `force` is given, or the record of a complete run is damaged.
             Busy: another process is at it right now.
         """
-        if resume or force or not self.is_started:
+        if force or self.metrics is not None or resume or not self.is_started:
             return
         with self.locked():
             if self.is_started:
@@ -122,7 +122,7 @@ class RunFolder(RunFiles):
             "data_fingerprint": data_fingerprint,
             **({} if buffer_bytes is None else {"buffer_bytes": buffer_bytes}),
         }
-        write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_text(self.path / "config.yaml", to_yaml(config))
 
     def link_features(self, build: Path) -> None:
         """Keep the build's maps with the run: hard links where the file system has them."""

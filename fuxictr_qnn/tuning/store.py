@@ -27,6 +27,7 @@ from fuxictr_qnn.tuning.space import Trial
 State = Literal["new", "begun", "done", "pruned", "failed"]
 
 _REMEDY = "no run leaves it so; remove the folder, and the trial is done again"
+_OTHER_VERSION = "use the version that wrote it, or remove the folder, and the trial is done again"
 _SAME = 1e-3  # two evaluations of the same weights differ by less (GPUs add in varying order)
 
 
@@ -107,7 +108,10 @@ class TrialFolder:
     def _complete(self) -> dict[str, Any]:
         """The contents of metrics.json, if they and config.yaml are of this trial."""
         metrics, config = self.files.metrics, self.files.config
-        digest = experiment_in(self.files, config).digest
+        try:
+            digest = experiment_in(self.files, config).digest
+        except Unreadable as error:
+            raise Unreadable(error.file, error.what, _OTHER_VERSION) from None
         try:
             monitored(metrics["valid"], self.trial.experiment.fit)
             same = digest == metrics["config_digest"] and config["seed"] == metrics["seed"]
@@ -202,7 +206,7 @@ class Store:
         found = []
         for file in sorted(self.folder.glob("data-*/*/seed*/trial.json")):
             with suppress(Unreadable):
-                values = RunFiles(file.parent).trial.get("values")
+                values = (RunFiles(file.parent).trial or {}).get("values")
                 if isinstance(values, dict):
                     found.append((file.parents[2].name.removeprefix("data-"), file.parent, values))
         return found

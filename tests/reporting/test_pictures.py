@@ -18,9 +18,9 @@ from fuxictr_qnn.reporting.comparison import compare_entries
 from fuxictr_qnn.reporting.drawing import (
     COLOURED,
     LETTERS,
+    briefly_named,
     far_behind,
     log_scale,
-    names_of,
     new_figure,
     short,
 )
@@ -369,6 +369,23 @@ def test_a_long_name_is_cut_to_what_tells_it_apart(tmp_path):
     make_run(tmp_path, "FM_shop", 1)
     (entries,) = entries_by_data(find_runs([tmp_path]).runs).values()
     assert max(len(entry.label) for entry in entries) > LETTERS
-    names = names_of(entries)
+    names = [entry.label for entry in briefly_named(entries)]
     assert len(set(names)) == 3 and "FM_shop" in names and max(map(len, names)) <= LETTERS
     assert sorted(name.count("=") for name in names) == [0, 1, 2]  # a short one is whole
+
+
+def test_a_name_is_the_same_in_every_picture_and_fits_the_legend(tmp_path):
+    """The legend's columns are counted on the names that are drawn."""
+    for rows in range(1, 9):
+        for dropout in (0.1, 0.2):
+            params = {"num_row": rows, "net_dropout": dropout, "embedding_dim": 4 + rows, "num_layers": rows}
+            make_run(tmp_path, "QNNalpha_shop", 1, rows + dropout, params=params)
+    (entries,) = entries_by_data(find_runs([tmp_path]).runs).values()
+    assert max(len(entry.label) for entry in entries) > LETTERS
+    shown = {picture.name: picture for picture in pictures(entries)}
+    names = [text.get_text() for text in shown["curves"].figure.legends[0].get_texts()]
+    assert set(names[:-1]) <= {tick.get_text() for tick in shown["seeds"].figure.axes[0].get_yticklabels()}
+    for name in ("curves", "cost", "calibration"):
+        figure = shown[name].figure
+        figure.canvas.draw()
+        assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1

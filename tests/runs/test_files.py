@@ -19,7 +19,7 @@ def test_an_empty_folder_holds_nothing(tmp_path):
     assert not (files.is_begun or files.is_complete or files.has_weights or files.has_checkpoint)
 
 
-@pytest.mark.parametrize("read", ["config", "whole_history"])
+@pytest.mark.parametrize("read", ["config", "whole_history", "whole_metrics"])
 def test_what_every_complete_run_has_is_missed(read, tmp_path):
     with pytest.raises(Unreadable, match="' is missing: put back"):
         getattr(RunFiles(tmp_path), read)

@@ -123,6 +123,13 @@ class TestLeftOut:
         found = find_runs([folder.parents[1]])
         assert len(found.runs) == 2 and not found.failed
 
+    @pytest.mark.parametrize("content", ['{"state": ["failed"]}', '{"state": "failed"}', "[]", "{"])
+    def test_a_damaged_record_of_a_trial(self, folder, content):
+        (folder / "metrics.json").unlink()
+        for trial in (folder, folder.with_name("seed2")):
+            (trial / "trial.json").write_text(content)
+        assert "is incomplete (no metrics.json)" in only_complaint(folder)
+
     def test_a_trial_that_was_begun(self, folder):
         (folder / "metrics.json").unlink()
         for trial in (folder, folder.with_name("seed2")):
@@ -213,6 +220,11 @@ class TestLeftOut:
         other = folder.with_name("seed9")
         folder.rename(other)
         assert "seed is 1 in metrics.json" in only_complaint(other)
+
+    def test_a_folder_of_another_name_may_be_named_anything(self, folder, tmp_path):
+        shutil.copytree(folder, tmp_path / "deployed" / "seed7")
+        (run,) = find_runs([tmp_path / "deployed"]).runs
+        assert run.seed == 1
 
     def test_a_config_of_another_hash(self, folder):
         edit(folder / "metrics.json", lambda m: m.update(config_digest="0badc0de"))

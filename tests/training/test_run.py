@@ -373,6 +373,24 @@ def test_records_that_are_damaged_are_named(name, content, read, tmp_path):
         getattr(folder, read)
 
 
+def test_a_damaged_record_of_a_complete_run_is_refused_before_anything_is_read(tmp_path):
+    folder = RunFolder(tmp_path, tiny(), 7)
+    folder.path.mkdir(parents=True)
+    (folder.path / "config.yaml").write_text("seed: 7\n")
+    (folder.path / "metrics.json").write_text("{")
+    for resume in (False, True):
+        with pytest.raises(RequestError, match="metrics.json' cannot be read"):
+            folder.check_state(resume=resume, force=False)
+    folder.check_state(resume=False, force=True)
+
+
+def test_a_fingerprint_that_looks_like_a_number_is_kept(tmp_path):
+    folder = RunFolder(tmp_path, tiny(), 7)
+    folder.path.mkdir(parents=True)
+    folder.write_config(tiny(), 7, "1234567890123e45")
+    assert folder.data_fingerprint == "1234567890123e45"
+
+
 def test_force_does_not_ask_for_records_that_are_damaged(clicks, tmp_path):
     folder = RunFolder(tmp_path, tiny(epochs=1), 7)
     folder.path.mkdir(parents=True)

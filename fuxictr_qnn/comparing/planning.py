@@ -209,7 +209,8 @@ class Stopwatch:
                 if found is None:
                     raise RunError(f"timing {trial.experiment.expid} ({trial.label}): {event.outcome.reason}")
                 timings[jobs[event.job]] = found
-                self.log(f"  {trial.experiment.expid}: {found['train'] + found['evaluate']:.1f} s an epoch")
+                seconds = found["train"] + found["evaluate"]
+                self.log(f"  {seconds:.1f} s an epoch: {trial.experiment.expid}, {trial.label}")
 
         with self.make_pool(1) as pool:
             do_jobs(pool, lambda: next(left, None), note)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 
 import pytest
 
@@ -85,10 +87,10 @@ def test_more_seeds_than_a_budget_chose(bench):
 
 def test_final_runs_take_what_the_best_trial_took(bench):
     """Once every trial is done: before, what is left may be any of them."""
-    prepared, timed = bench.prepare(), {}
+    prepared, timed = bench.prepare(), Counter()
 
     def log_timing(line):
-        timed[line.split(":")[0].strip()] = timed.get(line.split(":")[0].strip(), 0) + 1
+        timed.update(re.findall(r"s an epoch: (\w+), learning_rate=", line))
 
     def expected(pool):
         watch = Stopwatch(bench.folder, SweepData(bench.data), pool, "cpu", log=log_timing)

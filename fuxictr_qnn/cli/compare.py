@@ -22,7 +22,7 @@ from fuxictr_qnn.cli.options import (
     check_writable,
     gpus_of,
 )
-from fuxictr_qnn.cli.report import add_format_option, show
+from fuxictr_qnn.cli.report import add_format_option, add_significance_option, show
 from fuxictr_qnn.cli.tables import plain_console
 from fuxictr_qnn.comparing.budget import GUESS, numbers_within, read_budget
 from fuxictr_qnn.comparing.folder import Folder
@@ -111,6 +111,7 @@ def _add_numbers(parser: argparse.ArgumentParser) -> None:
         metavar="K2",
         help="seeds 1 to K2 for the comparator and the proposed model that is best on validation",
     )
+    add_significance_option(parser)
     parser.add_argument(
         "--proposed",
         nargs="+",
@@ -246,6 +247,7 @@ def _request(args: argparse.Namespace) -> Request:
         trials=args.trials,
         seeds=args.seeds,
         more_seeds=args.more_seeds,
+        significance=args.significance,
         proposed=tuple(args.proposed),
         search=args.search,
         recipes=tuple(args.recipe),

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="EXPID",
         help="at published settings, found with an unknown budget: outside ranking and tests",
     )
+    add_significance_option(parser)
     parser.add_argument(
         "--tensorboard", action="store_true", help="also the training curves as TensorBoard event files"
     )
@@ -64,6 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and for ids that training knew and those it did not; reads the runs' data",
     )
     add_data_options(parser)
+
+
+def add_significance_option(parser: argparse.ArgumentParser) -> None:
+    """--significance."""
+    parser.add_argument(
+        "--significance",
+        action="store_true",
+        help="refuse too few seeds for significance tests (exit code 2); else such rows are left untested",
+    )
 
 
 def add_format_option(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +104,7 @@ def main(args: argparse.Namespace) -> int:
     sections = sections_of(
         found.runs,
         comparator=args.comparator,
+        significance=args.significance,
         recipes=args.recipe,
         failed=found.failed,
         places=places,

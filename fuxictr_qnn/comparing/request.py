@@ -12,6 +12,7 @@ from fuxictr_qnn.config.catalog import SHORT_NAMES, expid_of
 from fuxictr_qnn.config.merging import parse_overrides
 from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, read_datasets, read_expids
 from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
 
 MOST_SEEDS = 100
 MOST_TRIALS = 1000
@@ -30,6 +31,7 @@ class Request:
         trials, seeds: None: as the folder says, else the default.
         more_seeds: for the comparator and the best of the proposed models, K2 in all.
         proposed: expids that are no baselines, beside those of this package's own models.
+        significance: refuse fewer seeds than a test needs, which else leave the models untested.
         recipes: expids at published settings, beside the ranking.
         sets: KEY=VALUE texts.
         space: a space file; None: the shipped one.
@@ -42,6 +44,7 @@ class Request:
     trials: int | None = None
     seeds: int | None = None
     more_seeds: int | None = None
+    significance: bool = False
     proposed: tuple[str, ...] = ()
     search: str = "random"
     recipes: tuple[str, ...] = ()
@@ -74,6 +77,8 @@ class Request:
         least = self.seeds or SEEDS_BY_DEFAULT
         if self.more_seeds is not None and self.more_seeds <= least:
             yield f"--more-seeds {self.more_seeds}: expected more than the {least} of --seeds"
+        if self.significance and least < LEAST_SEEDS:
+            yield f"--significance: a test needs {LEAST_SEEDS} seeds of each model, --seeds is {least}"
         for option, names in (
             ("--expid", self.expids),
             ("--models", self.models),

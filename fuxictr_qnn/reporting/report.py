@@ -42,6 +42,7 @@ def sections_of(
     runs: Iterable[Run],
     *,
     comparator: str | None = None,
+    significance: bool = False,
     recipes: Collection[str] = (),
     failed: Collection[FailedRun] = (),
     places: Places | None = None,
@@ -51,12 +52,13 @@ def sections_of(
 
     Args:
         comparator: label or expid of the row to compare with, where it is among the rows.
+        significance: refuse rows with too few seeds for a test.
         recipes: expids at published settings, outside ranking and tests.
         failed: runs without a result, which the rows of their configs list.
         places: where raw files may lie whose md5 tell whether a run had the published data.
 
     Raises:
-        RequestError: a comparator or a recipe that no run has.
+        RequestError: a comparator or a recipe that no run has; with `significance`, too few seeds.
     """
     groups = entries_by_data(runs, recipes, failed)
     rows = [entry for entries in groups.values() for entry in entries]
@@ -64,7 +66,15 @@ def sections_of(
     if comparator is not None and comparator not in names:
         raise RequestError(unknown("--comparator", comparator, names))
     return [
-        make_section(data, entries, comparator if _has(entries, comparator) else None, places, groups, log)
+        make_section(
+            data,
+            entries,
+            comparator if _has(entries, comparator) else None,
+            places,
+            groups,
+            log,
+            significance=significance,
+        )
         for data, entries in groups.items()
     ]
 
@@ -76,6 +86,8 @@ def make_section(
     places: Places | None = None,
     others: Collection[tuple[str, str]] = (),
     log: Log = lambda message: None,
+    *,
+    significance: bool = False,
 ) -> Section:
     """Compare entries on the same data.
 
@@ -87,7 +99,7 @@ def make_section(
     several = sum(other == dataset_id for other, _ in others) > 1
     log(f"comparing {len(entries)} experiments on {dataset_id}")
     published = published_fingerprints(dataset_id, places, log) if places else set()
-    comparison = compare_entries(entries, comparator)
+    comparison = compare_entries(entries, comparator, significance=significance)
     table = results_table(f"{dataset_id} (data {fingerprint})", comparison, published)
     return Section(f"{dataset_id}-{fingerprint}" if several else dataset_id, comparison, table)
 

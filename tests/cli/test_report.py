@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_a_failed_seed_stands_in_its_row_and_trials_are_counted(runs, no_picture
     assert "left out: 1 trial of sweeps, there to choose settings" in output
     table = (runs.parent / "out" / "table.md").read_text()
     assert "1-3, 4 failed" in table and "2024" not in table
+
+
+def test_significance_needs_three_seeds_of_each_row(runs, no_pictures, capsys):
+    assert main(["report", "runs", "--to", "out", "--significance"]) == 0
+    shutil.rmtree(next(runs.glob("DNN_shop-*")) / "seed1")
+    assert main(["report", "runs", "--to", "again", "--significance"]) == 2
+    assert "DNN_shop: 2 seeds with a test AUC, and a significance test needs 3" in capsys.readouterr().err
+    assert not (runs.parent / "again").exists()
+    assert (
+        main(["compare", "--dataset", "demo", "--models", "LR", "FM", "--seeds", "2", "--significance"]) == 2
+    )
+    assert "--significance: a test needs 3 seeds of each model, --seeds is 2" in capsys.readouterr().err
 
 
 def test_formats_comparator_and_recipes(runs, no_pictures, capsys):

@@ -34,8 +34,8 @@ class TestShipped:
         assert axes.keys <= accepted | FIT_KEYS and not axes.keys & set(NOT_SWEPT)
         assert len(axes.own) <= MOST_OWN and not axes.own.keys() & axes.shared.keys()
         without = {
-            "LR": ["dropout", "batch_norm"],
-            "FM": ["dropout", "batch_norm"],
+            "LR": ["embedding_regularizer", "dropout", "batch_norm"],
+            "FM": ["embedding_regularizer", "dropout", "batch_norm"],
             "MaskNet": ["batch_norm"],
         }
         assert axes.left_out == without.get(model, [])
@@ -56,9 +56,10 @@ class TestShipped:
         assert axes_of("DNN").keys_of("dropout") == ["net_dropout"]
         assert axes_of("FinalMLP").keys_of("batch_norm") == ["mlp1_batch_norm", "mlp2_batch_norm"]
         assert axes_of("FinalMLP").meanings["dropout"][0] == {"mlp1_dropout": 0.1, "mlp2_dropout": 0.1}
-        assert axes_of("FM").keys_of("embedding_regularizer") == ["regularizer"]
+        assert axes_of("FM", "frappe_x1").own == {"regularizer": [1e-6, 1e-5, 1e-4, 1e-3]}
         assert axes_of("MaskNet").left_out == ["batch_norm"]
-        assert "schedule" in axes_of("LR").shared and axes_of("LR").left_out == ["dropout", "batch_norm"]
+        assert "schedule" in axes_of("LR").shared
+        assert axes_of("LR").left_out == ["embedding_regularizer", "dropout", "batch_norm"]
 
     def test_schedules_are_those_of_the_fit_loop(self):
         """FuxiCTR's is the default one, the patient one that of the shipped patient experiments."""

@@ -180,8 +180,8 @@ class TestVerdict:
             (SMALL, 0.9862, 0.1327, "not reproduced"),
             (SMALL, 0.9862, None, "AUC reproduced"),  # of its logloss nothing is known
             (SMALL, 0.9851, None, "not reproduced"),
-            (ALONE, 0.9671, 0.2, "reproduced"),
-            (ALONE, 0.9671, None, "reproduced"),
+            (ALONE, 0.9671, 0.2, "AUC reproduced"),
+            (ALONE, 0.9671, None, "AUC reproduced"),
             (BARS, 0.81425, 0.4380, "reproduced"),
             (BARS, 0.8145, 0.4380, "not reproduced"),  # Criteo: 0.0003
         ],

@@ -97,7 +97,7 @@ def test_a_plan_trains_nothing_and_a_budget_decides(folder, capsys):
     said = capsys.readouterr().out
     for part in (
         " settings, a few seconds each",
-        "  QNNalpha_clicks: ",
+        " s an epoch: QNNalpha_clicks, ",
         "~3 of 3",
         "with 1 worker: about ",
         "test scorings: 11",

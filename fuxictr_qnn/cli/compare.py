@@ -86,7 +86,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="ID",
-        help="also train these at their published settings, outside ranking and tests",
+        help="also train these as they stand, such as published recipes: outside ranking and tests",
     )
     add_config_options(parser)
     add_set_option(parser, " for all models (of recipes, keys of the data only)")

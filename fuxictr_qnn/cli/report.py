@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="EXPID",
-        help="at published settings, found with an unknown budget: outside ranking and tests",
+        help="configs as they stand, such as published recipes: outside ranking and tests",
     )
     add_significance_option(parser)
     parser.add_argument(

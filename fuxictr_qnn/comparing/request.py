@@ -32,7 +32,7 @@ class Request:
         more_seeds: for the comparator and the best of the proposed models, K2 in all.
         proposed: expids that are no baselines, beside those of this package's own models.
         significance: refuse fewer seeds than a test needs, which else leave the models untested.
-        recipes: expids at published settings, beside the ranking.
+        recipes: expids of configs as they stand, beside the ranking.
         sets: KEY=VALUE texts.
         space: a space file; None: the shipped one.
     """

@@ -31,7 +31,7 @@ def config_problems(spec: DatasetSpec) -> list[str]:
     for column in spec.active_columns:
         problems += [f"column '{column.name}': {problem}" for problem in _column_problems(column, seen)]
         seen[column.name] = column
-    problems += _item_problems(spec) + split_problems(spec) + _weight_problems(spec)
+    problems += _item_problems(spec) + split_problems(spec) + _weight_problems(spec) + _user_problems(spec)
     if len(spec.separator.encode()) != 1:
         problems.append(
             f"separator {shown(spec.separator)}: CSV is split at a single character; convert the file"
@@ -48,6 +48,8 @@ def split_problems(spec: DatasetSpec) -> list[str]:
         problems.append(
             "weight_col: this data is encoded already, and only a build of raw data keeps weights"
         )
+    if spec.is_encoded and spec.user_col:
+        problems.append("user_col: this data is encoded already, where group_id names the users")
     if not sizes:
         if spec.split_type != "sequential":
             problems.append(f"split_type {spec.split_type} divides nothing: set valid_size or test_size")
@@ -74,6 +76,19 @@ def _weight_problems(spec: DatasetSpec) -> list[str]:
         f"weight_col '{spec.weight_col}' is {taken[spec.weight_col]}, too: "
         "give it a column of its own, with another name"
     ]
+
+
+def _user_problems(spec: DatasetSpec) -> list[str]:
+    """The users are the values of a feature."""
+    if spec.user_col is None:
+        return []
+    if spec.group_id:
+        return ["user_col goes without group_id, whose rows are drawn together already: remove one of them"]
+    ids = [column.name for column in spec.active_columns if column.type in ("categorical", "meta")]
+    if spec.user_col in ids:
+        return []
+    hint = nearest(spec.user_col, ids)
+    return [f"user_col '{spec.user_col}' is no active column of type categorical or meta.{hint}"]
 
 
 def _item_problems(spec: DatasetSpec) -> list[str]:

@@ -15,7 +15,8 @@ from fuxictr_qnn.files import hash_of, write_json
 FORMAT_VERSION = 3  # raise it whenever the same input would be built differently, or a default changes
 CACHE_NAME = "content-hashes.json"
 PATHS = {"source", "data_root", "train_data", "valid_data", "test_data", "item_info", "item_features"}
-FACTS = {"origin", "expected"}  # about the data; they decide nothing
+ABOUT = {"origin", "expected"}  # for `fuxictr data`
+FACTS = ABOUT | {"user_col"}  # they decide nothing about a build or a run
 NOT_IN_BUILD = PATHS | FACTS | {"group_id", "rebuild_dataset", "negative_sampling_rate"}
 
 

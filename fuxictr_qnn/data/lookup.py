@@ -9,7 +9,7 @@ from fuxictr_qnn.data.dataset import Log
 from fuxictr_qnn.data.download.plan import with_hint
 from fuxictr_qnn.data.encoded.folder import find_encoded
 from fuxictr_qnn.data.fingerprint import ContentHashes, fingerprint
-from fuxictr_qnn.data.places import Places, user_cache
+from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.raw.inputs import Inputs
 from fuxictr_qnn.data.simulated.simulation import find_simulated
 from fuxictr_qnn.data.spec import DatasetSpec
@@ -47,8 +47,7 @@ def find_built(spec: DatasetSpec, places: Places, log: Log = lambda message: Non
         RequestError: raw files are missing.
     """
     inputs = Inputs.find(spec, places)
-    for root in [places.build_dir] if places.build_dir else [places.data_root, user_cache()]:
-        folder = root.absolute() / spec.dataset_id
+    for folder in places.build_folders(spec.dataset_id):
         if not any(folder.glob("built-*")):
             continue
         log(f"looking for the build of these files in {folder}")
@@ -56,3 +55,9 @@ def find_built(spec: DatasetSpec, places: Places, log: Log = lambda message: Non
         if is_complete(build):
             return build
     return None
+
+
+def build_named(fingerprint: str, dataset_id: str, places: Places) -> Path | None:
+    """The folder of the complete build with this fingerprint, whatever the raw files are now, or None."""
+    folders = [folder / f"built-{fingerprint}" for folder in places.build_folders(dataset_id)]
+    return next(filter(is_complete, folders), None)

@@ -47,15 +47,18 @@ class Places:
         first = [self.not_found(key, missing[key], dataset_id) + self.hint for key in keys[:1]]
         return first + [f"{key}: '{missing[key]}' is not there either" for key in keys[1:]]
 
+    def build_folders(self, dataset_id: str) -> list[Path]:
+        """Where builds of a dataset are looked for, best first."""
+        roots = [self.build_dir] if self.build_dir else [self.data_root, user_cache()]
+        return [root.absolute() / dataset_id for root in roots]
+
     def build_root(self, dataset_id: str) -> Path:
         """The folder for a dataset's builds: it can be written, or made.
 
         Raises:
             RequestError: no place can be written.
         """
-        beside_data = self.data_root.absolute() / dataset_id
-        wanted = self.build_dir.absolute() / dataset_id if self.build_dir else beside_data
-        places = [wanted] if self.build_dir else [wanted, user_cache() / dataset_id]
+        places = self.build_folders(dataset_id)
         for place in places:
             if is_writable(place):
                 return place

@@ -6,14 +6,14 @@ table's differences), and the entry with the best mean test AUC against every ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.reporting.bootstrap import REPEATS, RankedScores, interval, resample
-from fuxictr_qnn.reporting.entries import RECIPE, Entry
+from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.statistics import (
     LEAST_SEEDS,
     Welch,
@@ -23,6 +23,7 @@ from fuxictr_qnn.reporting.statistics import (
     pooled_sd,
     welch,
 )
+from fuxictr_qnn.reporting.users import Users
 from fuxictr_qnn.runs.run import Run
 
 NAMED = 5  # entries that a note names
@@ -81,6 +82,7 @@ def compare_entries(
     *,
     significance: bool = False,
     repeats: int = REPEATS,
+    users_of: Callable[[Run], Users] = lambda run: Users(),
 ) -> Comparison:
     """Compare entries on the same data.
 
@@ -88,6 +90,7 @@ def compare_entries(
         comparator: label or expid; None: by `choose_comparator`.
         significance: refuse entries with too few seeds for a test; else they are left out of the tests.
         repeats: of the bootstrap.
+        users_of: the users of a run's test rows, where the runs' scores name no groups.
 
     Raises:
         RequestError: an unknown comparator; with `significance`, every entry with too few seeds.
@@ -100,8 +103,9 @@ def compare_entries(
     notes = list(_untested([entry for entry in ranked if entry not in tested and not entry.recipe]))
     if why := _why_untested(chosen, tested):
         return Comparison(ranked, chosen, untested=why, notes=notes)
-    found = _resampled(tested, repeats)
-    aucs, clusters = (None, None) if isinstance(found, str) else (found.aucs, found.clusters)
+    found = _resampled(tested, repeats, users_of)
+    notes += found.notes
+    aucs = found.aucs
     others = [entry for entry in tested if entry is not chosen]
     against = _differences([(entry, chosen) for entry in others], aucs)
     ties = _differences([(tested[0], entry) for entry in tested[1:]], aucs)
@@ -115,8 +119,8 @@ def compare_entries(
         dict(zip((entry.label for entry in others), against, strict=True)),
         frozenset(entry.label for entry in tested if aucs) - behind,
         detectable={seeds: detectable_difference(sd, seeds, tests=len(others)) for seeds in shared},
-        clusters=clusters,
-        notes=[*notes, found] if isinstance(found, str) else notes,
+        clusters=found.clusters,
+        notes=notes,
     )
 
 
@@ -161,7 +165,7 @@ def _why_untested(chosen: Entry | None, tested: Sequence[Entry]) -> str | None:
     if chosen in tested:
         return None
     if chosen.recipe:
-        return f"the comparator {chosen.label} is a {RECIPE}, and stands outside the tests"
+        return f"the comparator {chosen.label} is a recipe, and stands outside the tests"
     count = _seeds_tested(chosen)
     why = (
         f"the comparator {chosen.label} has only {count} seed{'s' * (count != 1)} with a test AUC, and tests "
@@ -189,24 +193,37 @@ def _find(entries: Sequence[Entry], name: str) -> Entry:
 
 @dataclass(frozen=True)
 class _Resampled:
-    """Label -> mean AUC of its seeds, first on the data, then on each resample of its rows or users."""
+    """The bootstrap over the rows.
 
-    aucs: dict[str, np.ndarray]
-    clusters: str
+    Attributes:
+        aucs: label -> mean AUC of its seeds, first on the data, then on each resample of its rows or users;
+            None where there is no bootstrap.
+        clusters: "rows" or "users".
+        notes: sentences.
+    """
+
+    aucs: dict[str, np.ndarray] | None = None
+    clusters: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def _resampled(entries: Sequence[Entry], repeats: int) -> _Resampled | str:
-    """The bootstrap over the rows, or why there is none."""
+def _resampled(entries: Sequence[Entry], repeats: int, users_of: Callable[[Run], Users]) -> _Resampled:
+    """The bootstrap over the rows of the users, or why there is none."""
     runs = [run for entry in entries for run in entry.runs if "AUC" in run.record.test]
     shared = _shared(runs)
     if isinstance(shared, str):
-        return f"{UNDECIDED}: {shared}"
+        return _Resampled(notes=(f"{UNDECIDED}: {shared}",))
     labels, clusters = shared
+    users = users_of(runs[0]) if clusters is None else Users(clusters)
+    clusters = users.numbers
+    if clusters is not None and len(clusters) != len(labels):
+        why = f"{len(labels):,} test rows have scores, and the users of {len(clusters):,} are known"
+        return _Resampled(notes=(f"{UNDECIDED}: {why}",))
     models = [RankedScores(labels, run.scores().y_pred, clusters) for run in runs]
     count = len(labels) if clusters is None else int(clusters.max()) + 1
     values = iter(resample(models, count, repeats))
     aucs = {e.label: np.mean([next(values) for _ in range(_seeds_tested(e))], axis=0) for e in entries}
-    return _Resampled(aucs, "rows" if clusters is None else "users")
+    return _Resampled(aucs, "rows" if clusters is None else "users", (users.note,) if users.note else ())
 
 
 def _shared(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray | None] | str:

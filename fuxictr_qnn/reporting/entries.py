@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fuxictr_qnn.errors import RequestError, unknown
+from fuxictr_qnn.reporting.published import load_published
 from fuxictr_qnn.reporting.statistics import Spread
 from fuxictr_qnn.runs.run import FailedRun, Record, Run
 
 OURS = ("QNN", "QIN")  # models of these families are proposed, whatever else is said
-RECIPE = "published recipe, budget unknown"
+PUBLISHED_RECIPE = "published recipe, budget unknown"
+OTHER_RECIPE = "config as it stands, not searched here"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class Entry:
     Attributes:
         label: the expid, and where several configs share it, the settings in which they differ.
         runs: by seed.
-        recipe: at published settings, searched with an unknown budget: outside ranking and tests.
+        recipe: a config as it stands, perhaps a published one: outside ranking and tests.
         failed: seeds that have no result -> why.
         proposed: somebody's own model, which is no baseline.
     """
@@ -46,6 +48,12 @@ class Entry:
     @property
     def seeds(self) -> list[int]:
         return [run.seed for run in self.runs]
+
+    @property
+    def kind_of_recipe(self) -> str:
+        """Whether its settings are published ones, for which nobody knows how many were tried."""
+        published = load_published().has_recipe(self.record.expid)
+        return PUBLISHED_RECIPE if published else OTHER_RECIPE
 
     @property
     def is_baseline(self) -> bool:
@@ -82,7 +90,7 @@ def entries_by_data(
     """The rows of each table: (dataset, fingerprint of the data) -> entries, in the order of the runs.
 
     Args:
-        recipes: expids at published settings.
+        recipes: expids of configs as they stand, outside ranking and tests.
         failed: runs without a result; each is listed in the row of its config, where there is one.
 
     Raises:

@@ -58,6 +58,10 @@ class Figure:
     data: str | None = None
     slips: tuple[str, ...] = ()
 
+    def is_of(self, expid: str) -> bool:
+        """Whether it was measured with the settings of this config of ours."""
+        return expid in (self.expid, f"{self.expid}_parity")
+
 
 FIELDS = {item.name for item in fields(Figure)}
 
@@ -198,6 +202,10 @@ class Published(_Strict):
     @cached_property
     def figures(self) -> tuple[Figure, ...]:
         return tuple(figure for table in self.tables for figure in table.figures())
+
+    def has_recipe(self, expid: str) -> bool:
+        """Whether a figure is of the settings that this config of ours has."""
+        return any(figure.is_of(expid) for figure in self.figures)
 
 
 @cache

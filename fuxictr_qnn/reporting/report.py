@@ -22,6 +22,7 @@ from fuxictr_qnn.reporting.slices import Sliced, slice_entries
 from fuxictr_qnn.reporting.table import FORMATS, Table, csv_of
 from fuxictr_qnn.reporting.tensorboard import require_tensorboard, write_events
 from fuxictr_qnn.reporting.theme import alone, as_png, as_svg
+from fuxictr_qnn.reporting.users import users_of
 from fuxictr_qnn.runs.run import FailedRun, Run
 
 NO_PLOTS = "no pictures: they need matplotlib, pip install 'fuxictr-qnn[plot]'"
@@ -53,9 +54,10 @@ def sections_of(
     Args:
         comparator: label or expid of the row to compare with, where it is among the rows.
         significance: refuse rows with too few seeds for a test.
-        recipes: expids at published settings, outside ranking and tests.
+        recipes: expids of configs as they stand, outside ranking and tests.
         failed: runs without a result, which the rows of their configs list.
-        places: where raw files may lie whose md5 tell whether a run had the published data.
+        places: where raw files may lie whose md5 tell whether a run had the published data, and builds that
+            know the users of the test rows.
 
     Raises:
         RequestError: a comparator or a recipe that no run has; with `significance`, too few seeds.
@@ -99,7 +101,8 @@ def make_section(
     several = sum(other == dataset_id for other, _ in others) > 1
     log(f"comparing {len(entries)} experiments on {dataset_id}")
     published = published_fingerprints(dataset_id, places, log) if places else set()
-    comparison = compare_entries(entries, comparator, significance=significance)
+    users = partial(users_of, places=places or Places())
+    comparison = compare_entries(entries, comparator, significance=significance, users_of=users)
     table = results_table(f"{dataset_id} (data {fingerprint})", comparison, published)
     return Section(f"{dataset_id}-{fingerprint}" if several else dataset_id, comparison, table)
 

@@ -60,7 +60,7 @@ def figure_beside(
     def preference(figure: Figure) -> tuple:
         said = {**figure.settings, **figure.variant}
         told = [_same(settings[key], said[key]) for key in STRUCTURE if key in said and key in settings]
-        own = expid in (figure.expid, f"{figure.expid}_parity")
+        own = figure.is_of(expid)
         return -told.count(False), own, told.count(True), figure.values["AUC"]
 
     return max(filter(fits, published.figures), key=preference, default=None)

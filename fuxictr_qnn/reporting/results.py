@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fuxictr_qnn.reporting.comparison import Comparison
-from fuxictr_qnn.reporting.entries import RECIPE, Entry
+from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.published import Figure, load_published
 from fuxictr_qnn.reporting.reproduced import figure_beside, verdict
 from fuxictr_qnn.reporting.statistics import LEAST_GAIN, POWER, Spread
@@ -102,7 +102,7 @@ def plus_minus(spread: Spread, decimals: int | None = None) -> str:
 
 def _name(line: Line) -> Cell:
     entry, record = line.entry, line.entry.record
-    text = f"{entry.label} ({RECIPE})" if entry.recipe else entry.label
+    text = f"{entry.label} ({entry.kind_of_recipe})" if entry.recipe else entry.label
     values = {"expid": record.expid, "model": record.model, "label": entry.label}
     more = {"config_digest": record.config_digest, "recipe": int(entry.recipe)}
     return Cell(text, values | more, line.is_best)
@@ -244,8 +244,8 @@ def _notes(comparison: Comparison, lines: Sequence[Line]) -> Iterator[str]:
     for line in lines:
         for seed, why in sorted(line.entry.failed.items()):
             yield f"{line.entry.label}, seed {seed} has no result: {why}"
-    if any(line.entry.recipe for line in lines):
-        yield f"A {RECIPE} stands outside ranking and tests."
+    for kind in dict.fromkeys(line.entry.kind_of_recipe for line in lines if line.entry.recipe):
+        yield f"Rows marked '{kind}' stand outside ranking and tests."
     devices = dict.fromkeys(run.record.device for line in lines for run in line.entry.runs)
     yield f"Trained on {'; '.join(devices)}."
     if len(devices) > 1:

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from fuxictr_qnn.data.fingerprint import FACTS
+from fuxictr_qnn.data.fingerprint import ABOUT
 from fuxictr_qnn.errors import Busy, RequestError
 from fuxictr_qnn.files import is_writable, link_or_copy, lock_if_free, write_bytes, write_json, write_text
 from fuxictr_qnn.runs.files import REMEDY, RunFiles
@@ -117,7 +117,7 @@ class RunFolder(RunFiles):
         """Keep what decides the run; `buffer_bytes` (None: not streamed) decides the order of its rows."""
         plain = {} if experiment.init_from else {"init_from": True}
         config = {
-            "experiment": experiment.model_dump(mode="json", exclude={"dataset": FACTS, **plain}),
+            "experiment": experiment.model_dump(mode="json", exclude={"dataset": ABOUT, **plain}),
             "seed": seed,
             "data_fingerprint": data_fingerprint,
             **({} if buffer_bytes is None else {"buffer_bytes": buffer_bytes}),

@@ -427,7 +427,9 @@ class TestKinds:
         assert recipe.settings["batch_size"] == 100 and recipe.settings["epochs"] == 3
         others = [entry for entry in section.comparison.entries if not entry.recipe]
         assert {entry.settings["batch_size"] for entry in others} == {200}
-        assert recipe.label not in section.comparison.differences and "unknown stands outside" in notes
+        assert (
+            recipe.label not in section.comparison.differences and "not searched here' stand outside" in notes
+        )
         assert section.comparison.comparator.label == "DNN_clicks"
 
     def test_a_recipe_that_is_what_trials_chose_is_one_run(self, bench):

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from fuxictr_qnn.data.fingerprint import FACTS
+from fuxictr_qnn.data.fingerprint import ABOUT
 from fuxictr_qnn.reporting.entries import Entry, entries_by_data
 from fuxictr_qnn.runs.finding import find_runs
 from fuxictr_qnn.training.experiment import Experiment
@@ -82,7 +82,7 @@ def make_run(
         "config_digest": experiment.digest,
     }
     config = {
-        "experiment": experiment.model_dump(mode="json", exclude={"dataset": FACTS}),
+        "experiment": experiment.model_dump(mode="json", exclude={"dataset": ABOUT}),
         "seed": seed,
         "data_fingerprint": fingerprint,
     }

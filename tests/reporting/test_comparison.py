@@ -198,7 +198,7 @@ class TestTooLittle:
     def test_a_recipe_as_comparator_is_named_as_the_reason(self, tmp_path):
         make_entries(tmp_path, {"QNNalpha_shop": 0.9, "LR_shop": 0.2, "DNN_shop": 0.6})
         ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs, recipes=["DNN_shop"]).items()
-        assert "DNN_shop is a published recipe" in compare_entries(entries, "DNN_shop").untested
+        assert "DNN_shop is a recipe" in compare_entries(entries, "DNN_shop").untested
 
     def test_without_scores_there_is_a_note_and_nothing_is_decided(self, tmp_path):
         entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6})

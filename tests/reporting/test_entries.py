@@ -107,3 +107,18 @@ def test_what_a_row_knows(tmp_path):
     assert entry.mean("latency_ms_per_100_rows") == 0.5  # of those that have it
     assert entry.mean("seconds_per_epoch") == 2.0
     assert entry.spread("test", "gAUC") is None and entry.spread("test", "AUC").n == 2
+
+
+@pytest.mark.parametrize(
+    ("expid", "kind"),
+    [
+        ("QNNalpha_frappe", "published recipe, budget unknown"),
+        ("QNNalpha_frappe_parity", "published recipe, budget unknown"),
+        ("QNNalpha_frappe_patient", "config as it stands, not searched here"),
+        ("DNN_frappe", "config as it stands, not searched here"),
+    ],
+)
+def test_only_settings_that_a_figure_was_published_for_are_a_published_recipe(tmp_path, expid, kind):
+    make_run(tmp_path, expid, 1)
+    ((_, (entry,)),) = entries_by_data(find_runs([tmp_path]).runs, recipes=[expid]).items()
+    assert entry.kind_of_recipe == kind

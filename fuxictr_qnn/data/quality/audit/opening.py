@@ -72,7 +72,7 @@ def _open_raw(spec: DatasetSpec, places: Places, time: str | None) -> Opened:
     splits = dict.fromkeys(spec.split_names, str(files["train"][0])) | _said(files)
     if spec.divided:  # one file, but no row twice
         splits |= {split: f"{split} of {files['train'][0]}" for split in spec.divided}
-    return Opened(splits, columns, labels[0], labels[1:], spec.group_id, time, blocks)
+    return Opened(splits, columns, labels[0], labels[1:], spec.group_id or spec.user_col, time, blocks)
 
 
 def _open_encoded(spec: DatasetSpec, places: Places, time: str | None) -> Opened:

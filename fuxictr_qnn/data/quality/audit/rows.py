@@ -66,7 +66,7 @@ class Opened:
         splits: split -> where its rows are from, as a message names it: the same text for the same file.
         columns: features and meta columns.
         label: the first label; `other_labels` are the rest.
-        group, time: columns that name a row's group (group_id) and its time.
+        group, time: columns that name a row's group (group_id, user_col) and its time.
         blocks: reads everything once, in the files' order: (split, some of its rows).
     """
 

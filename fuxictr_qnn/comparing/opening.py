@@ -16,6 +16,7 @@ from fuxictr_qnn.comparing.space import SearchSpace
 from fuxictr_qnn.comparing.terms import Terms, check_change, make_terms, numbers_of, read_terms, write_terms
 from fuxictr_qnn.errors import RequestError, RunError, do_all
 from fuxictr_qnn.jobs import Pool
+from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
 from fuxictr_qnn.tuning.data import SweepData
 from fuxictr_qnn.tuning.space import Space
 
@@ -62,6 +63,9 @@ def prepare(
     """
     before = read_terms(folder.terms)
     trials, seeds = numbers_of(request, before)
+    if request.significance and seeds < LEAST_SEEDS:
+        has = f"'{folder.path}' was begun with" if before and request.seeds is None else "--seeds is"
+        raise RequestError(f"--significance: a test needs {LEAST_SEEDS} seeds of each model, {has} {seeds}")
     entrants = make_entrants(request, configs, space, tuned=trials > 0)
     spaces = _spaces(request, entrants, trials)
     was_read = has_read_test(folder)

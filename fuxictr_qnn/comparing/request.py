@@ -12,7 +12,6 @@ from fuxictr_qnn.config.catalog import SHORT_NAMES, expid_of
 from fuxictr_qnn.config.merging import parse_overrides
 from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, read_datasets, read_expids
 from fuxictr_qnn.errors import RequestError, nearest
-from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
 
 MOST_SEEDS = 100
 MOST_TRIALS = 1000
@@ -77,8 +76,6 @@ class Request:
         least = self.seeds or SEEDS_BY_DEFAULT
         if self.more_seeds is not None and self.more_seeds <= least:
             yield f"--more-seeds {self.more_seeds}: expected more than the {least} of --seeds"
-        if self.significance and least < LEAST_SEEDS:
-            yield f"--significance: a test needs {LEAST_SEEDS} seeds of each model, --seeds is {least}"
         for option, names in (
             ("--expid", self.expids),
             ("--models", self.models),

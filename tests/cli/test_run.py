@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from fuxictr_qnn.cli import main
+from tests.own_model import write_zoo
 
 ROOT = Path(__file__).resolve().parents[2]
 BY_LOGLOSS = ("metrics=[logloss]", "monitor=logloss", "monitor_mode=min")
@@ -70,28 +71,6 @@ class TestRuns:
         assert len(list(shop.root.glob("runs/LR_shop-*"))) == 2
 
 
-ZOO_MODEL = """
-from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
-from fuxictr.pytorch.models import BaseModel
-
-
-class Tiny(BaseModel):
-    def __init__(self, feature_map, model_id="Tiny", gpu=-1, learning_rate=1e-3, embedding_dim=10,
-                 hidden_units=[64], **kwargs):
-        super().__init__(feature_map, model_id=model_id, gpu=gpu, **kwargs)
-        self.embedding_layer = FeatureEmbedding(feature_map, embedding_dim)
-        width = feature_map.sum_emb_out_dim()
-        self.mlp = MLP_Block(input_dim=width, output_dim=1, hidden_units=hidden_units)
-        self.compile(kwargs["optimizer"], kwargs["loss"], learning_rate)
-        self.reset_parameters()
-        self.model_to_device()
-
-    def forward(self, inputs):
-        emb = self.embedding_layer(self.get_inputs(inputs), flatten_emb=True)
-        return {"y_pred": self.output_activation(self.mlp(emb))}
-"""
-
-
 class TestFuxiCTRsFolders:
     def encode(self, shop) -> None:
         """Train on the raw data, then leave only what the build made of it."""
@@ -121,9 +100,7 @@ class TestFuxiCTRsFolders:
         assert not (shop.root / "hacked").exists() and not (shop.root / "from_encoded").exists()
 
     def test_a_model_of_a_checkout(self, shop, capsys):
-        source = shop.root / "zoo" / "Tiny" / "src"
-        source.mkdir(parents=True)
-        (source / "Tiny.py").write_text(ZOO_MODEL)
+        write_zoo(shop.root / "zoo")
         arguments = ["model=Tiny", "hidden_units=[8]", "their_key=3"]
         assert run("--expid", "LR_shop", "--zoo", "zoo", "--set", *arguments) == 0
         assert "Tiny names no parameter their_key" in capsys.readouterr().out

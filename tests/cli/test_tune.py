@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -229,9 +230,10 @@ COMMAND = [sys.executable, "-m", "fuxictr_qnn", "tune", "--config", "tuner.yaml"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def start(*arguments: str) -> subprocess.Popen:
+def start(*arguments: str, **environment: str) -> subprocess.Popen:
+    env = ENVIRONMENT | environment
     return subprocess.Popen(
-        [*COMMAND, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -324,9 +326,11 @@ def test_ray_does_the_same_sweep_and_starts_a_lost_worker_anew(folder):
         content["model_config"]["QNNalpha_clicks"].pop(key)
     content["model_config"]["QNNalpha_clicks"]["step"] = 20  # in the second of three epochs
     Path("tuner.yaml").write_text(yaml.safe_dump(content))
-    with start("--backend", "ray", "--workers", "2") as process:
-        output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    with tempfile.TemporaryDirectory(dir="/tmp") as ray:  # its sockets need a short path
+        with start("--backend", "ray", "--workers", "2", RAY_TMPDIR=ray) as process:
+            output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert list(Path(ray).iterdir()), "Ray leaves its session where test_own_models.py looks for one"
     assert marker.exists(), "no worker was lost"
     assert [row["state"] for row in table()] == ["done"] * 3
     by_ray = {row["trial"]: float(row["valid AUC"]) for row in table()}
@@ -337,3 +341,33 @@ def test_ray_does_the_same_sweep_and_starts_a_lost_worker_anew(folder):
     assert {row["trial"]: float(row["valid AUC"]) for row in local} == pytest.approx(by_ray, abs=1e-5)
     for file in folder.glob("sweeps/tuner/data-*/*/seed7/history.jsonl"):
         assert [json.loads(line)["evaluation"] for line in file.read_text().splitlines()] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_ray_prunes_and_goes_on_in_the_same_folder(folder):
+    """More values of a key add trials; without --prune those that were pruned are done after all, here."""
+    pytest.importorskip("ray")
+    write_tuner(Path("tuner.yaml"), {"learning_rate": [0.03, 1e-6, 2e-6]}, epochs=4, early_stop_patience=9)
+    prune = ("--prune", "asha", "--backend", "ray", "--workers", "2")
+    with start(*prune) as process:
+        errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    first = {row["trial"]: row for row in table()}
+    assert len(first) == 3 and first[table()[0]["trial"]]["learning_rate"] == "0.03"
+    times = {path: path.stat().st_mtime_ns for path in folder.glob("sweeps/**/metrics.json")}
+    write_tuner(
+        Path("tuner.yaml"),
+        {"learning_rate": [0.03, 1e-6, 2e-6, 3e-6, 0.02]},
+        epochs=4,
+        early_stop_patience=9,
+    )
+    with start(*prune) as process:
+        errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    states = {row["learning_rate"]: row["state"] for row in table()}
+    assert len(states) == 5 and states["0.03"] == "done" and "pruned" in states.values(), states
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    with start() as process:
+        assert process.communicate(timeout=300)[1] == "" and process.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert [row["state"] for row in table()] == ["done"] * 5

@@ -211,6 +211,14 @@ class TestGoingOn:
             bench.do()
         assert bench.files() == before
 
+    def test_significance_looks_at_the_seeds_that_the_folder_has(self, bench):
+        bench.do(seeds=2)
+        before = bench.files()
+        with pytest.raises(RequestError, match=r"needs 3 seeds of each model, '.*clicks' was begun with 2"):
+            bench.prepare(significance=True)
+        assert bench.files() == before
+        assert bench.prepare(seeds=3, significance=True).terms.seeds == 3
+
     def test_more_seeds_after_test_was_read_leave_what_was_chosen(self, bench):
         bench.do()
         before = (bench.folder.path / "chosen.yaml").read_bytes()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
 import random
+import re
 import shlex
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -162,6 +168,29 @@ def test_a_terminal_says_at_once_why_a_trial_failed(folder):
         with watching(console, sweep, 1) as watch:
             do_sweep(sweep, lambda: pool, watch)
     assert "num_row=1  failed" in text.getvalue() and text.getvalue().count("ValueError: a bug") == 2
+
+
+def test_the_live_table_of_a_terminal(folder):
+    """The command on a pseudo-terminal: trials run, move on, end, and leave the final table."""
+    write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]}, epochs=8, early_stop_patience=9)
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    with subprocess.Popen([*COMMAND], env=ENVIRONMENT | {"TERM": "xterm"}, stdout=terminal, stderr=terminal):
+        os.close(terminal)
+        drawn = b"".join(iter(partial(_read, master), b"")).decode()
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+    assert re.search(r"[0-9a-f]{8} +1 +running", plain) and "0 done, 2 to do" in plain
+    assert len(set(re.findall(r"running +(\d+) +0\.\d+", plain))) >= 2, "epochs go by while it runs"
+    assert "1 done, 1 to do, best 0." in plain and " left" in plain
+    final = plain[plain.rindex("2 done, 0 to do") :]
+    assert "running" not in final and "next: fuxictr run" in final and "\x1b[?25h" in drawn  # cursor is back
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other side has closed
+        return b""
 
 
 def test_a_dry_run_writes_nothing(folder, capsys):

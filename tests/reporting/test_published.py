@@ -74,6 +74,11 @@ class TestTheFile:
         assert weaker == {"DNN", "DeepFM", "AutoInt", "FinalMLP", "FinalNet", "EDCN", "MaskNet"}
         kkbox = [f for f in figures(dataset="kkbox_x1") if "AUC" in f.values and f.data is None]
         assert all("that the split is BARS' KKBox_x1 was not checked" in f.slips for f in kkbox)
+        (frappe,) = [f for f in figures(dataset="frappe_x1") if f.run == "Frappe_045" and "AUC" in f.values]
+        assert frappe.slips == ("the paper keeps ids that occur once, its config drops them",)
+        formats = {f.variant["neuron_type"]: f.slips for f in figures(dataset="criteo_x4", model="QNN")}
+        assert "100 dimensions" in formats["T6"][0] and "QNN_add" in formats["T9"][0]
+        assert formats["T12"] == formats["T21"] != () and formats["T19"] == ()
 
     def test_plots_are_marked_as_read_off(self):
         found = figures(place="scalability in the rows of the product", dataset="criteo_x4")

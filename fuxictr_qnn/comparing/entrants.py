@@ -211,5 +211,5 @@ def notes_on(entrants: Sequence[Entrant]) -> list[str]:
         if not entrant.axes.is_listed:
             notes.append(f"{entrant.model} is not in the space: no axes of its own were searched")
         if entrant.axes.left_out:
-            notes.append(f"{entrant.model} has no {' and no '.join(entrant.axes.left_out)}")
+            notes.append(f"{entrant.model} has no {', no '.join(entrant.axes.left_out)}")
     return list(dict.fromkeys(notes))  # several configs may share a model

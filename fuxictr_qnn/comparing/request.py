@@ -12,6 +12,7 @@ from fuxictr_qnn.config.catalog import SHORT_NAMES, expid_of
 from fuxictr_qnn.config.merging import parse_overrides
 from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, read_datasets, read_expids
 from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.training.settings import OF_THE_MACHINE
 
 MOST_SEEDS = 100
 MOST_TRIALS = 1000
@@ -154,7 +155,7 @@ def _is_of_data(key: str) -> bool:
     from fuxictr_qnn.config.keys import DATASET_KEYS, RENAMED
 
     top = key.partition(".")[0]
-    return RENAMED.get(top, top) in DATASET_KEYS | {"metrics", "streaming", "memory_budget"}
+    return RENAMED.get(top, top) in DATASET_KEYS | OF_THE_MACHINE | {"metrics"}
 
 
 def _unknown_dataset(request: Request) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fuxictr_qnn.runs.files import RunFiles
 from fuxictr_qnn.runs.scores import Scores
+from fuxictr_qnn.training.settings import OF_THE_MACHINE
 
 
 class Record(BaseModel):
@@ -89,7 +90,7 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Everything about model, features and training that can differ between two runs on one dataset."""
         parts = (self.experiment[key] for key in ("fit", "features", "model_params"))
-        own = {key: value for part in parts for key, value in part.items()}
+        own = {key: value for part in parts for key, value in part.items() if key not in OF_THE_MACHINE}
         return {"model": self.record.model, "init_from": self._start} | own
 
     @property

@@ -11,7 +11,7 @@ from typing_extensions import NotRequired, TypedDict  # pydantic reads the stand
 
 from fuxictr_qnn.data.fingerprint import FACTS, PATHS
 from fuxictr_qnn.data.spec import DatasetSpec
-from fuxictr_qnn.training.settings import FitSettings
+from fuxictr_qnn.training.settings import OF_THE_MACHINE, FitSettings
 from fuxictr_qnn.training.starting_point import StartingPoint
 
 
@@ -74,7 +74,7 @@ class Experiment(BaseModel):
             exclude={
                 "expid": True,
                 "dataset": PATHS | FACTS,
-                "fit": {"streaming", "memory_budget"},
+                "fit": OF_THE_MACHINE,
                 "init_from": {"weights"},
             },
             exclude_defaults=True,

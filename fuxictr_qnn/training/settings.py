@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+OF_THE_MACHINE = {"streaming", "memory_budget"}  # keys that suit it and name no run
+
 
 class FitSettings(BaseModel):
     """How one model is trained and measured. FuxiCTR's names and defaults where it has them.

@@ -122,3 +122,14 @@ def test_only_settings_that_a_figure_was_published_for_are_a_published_recipe(tm
     make_run(tmp_path, expid, 1)
     ((_, (entry,)),) = entries_by_data(find_runs([tmp_path]).runs, recipes=[expid]).items()
     assert entry.kind_of_recipe == kind
+
+
+def test_how_data_is_read_names_no_row(tmp_path):
+    """A config that a sweep wrote says so, the one of the zoo does not."""
+    make_run(tmp_path, "DNN_shop", 1, params={"num_layers": 2})
+    file = make_run(tmp_path, "DNN_shop", 1) / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["experiment"]["fit"] |= {"streaming": False, "memory_budget": 2.0}
+    file.write_text(yaml.safe_dump(config))
+    ((_, entries),) = tables(tmp_path).items()
+    assert sorted(entry.label for entry in entries) == ["DNN_shop (num_layers=1)", "DNN_shop (num_layers=2)"]

@@ -89,6 +89,7 @@ def add_format_option(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the tables in short, and write them in full."""
+    from fuxictr_qnn.comparing.roles import counted, role_of
     from fuxictr_qnn.data.places import Places
     from fuxictr_qnn.reporting.report import check_request, sections_of, slices_of_sections, write_report
     from fuxictr_qnn.runs.finding import find_runs
@@ -96,17 +97,20 @@ def main(args: argparse.Namespace) -> int:
     console = plain_console()
     check_request(args.to, args.format, args.tensorboard)
     found = find_runs(args.folders)
+    runs, not_counted = counted(found.runs)
+    left_out = [*found.left_out, *not_counted]
     places = Places(args.data_root, args.build_dir)
 
     def log(text: str) -> None:
         console.print(text, soft_wrap=True)
 
     sections = sections_of(
-        found.runs,
+        runs,
         comparator=args.comparator,
         significance=args.significance,
         recipes=args.recipe,
         failed=found.failed,
+        role_of=role_of,
         places=places,
         log=log,
     )
@@ -115,11 +119,11 @@ def main(args: argparse.Namespace) -> int:
         sections,
         args.to,
         formats=args.format,
-        left_out=found.left_out,
+        left_out=left_out,
         tensorboard=args.tensorboard,
         slices=slices,
     )
-    show(console, sections, found.left_out, files, [sliced for _, sliced in slices])
+    show(console, sections, left_out, files, [sliced for _, sliced in slices])
     return 0
 
 

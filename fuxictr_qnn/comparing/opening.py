@@ -64,8 +64,10 @@ def prepare(
     before = read_terms(folder.terms)
     trials, seeds = numbers_of(request, before)
     if request.significance and seeds < LEAST_SEEDS:
-        has = f"'{folder.path}' was begun with" if before and request.seeds is None else "--seeds is"
-        raise RequestError(f"--significance: a test needs {LEAST_SEEDS} seeds of each model, {has} {seeds}")
+        raise RequestError(
+            f"--significance: a test needs {LEAST_SEEDS} seeds of each model, '{folder.path}' was begun with "
+            f"{seeds}; --seeds {LEAST_SEEDS} adds some"
+        )
     entrants = make_entrants(request, configs, space, tuned=trials > 0)
     spaces = _spaces(request, entrants, trials)
     was_read = has_read_test(folder)

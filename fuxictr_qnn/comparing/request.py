@@ -12,6 +12,7 @@ from fuxictr_qnn.config.catalog import SHORT_NAMES, expid_of
 from fuxictr_qnn.config.merging import parse_overrides
 from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, read_datasets, read_expids
 from fuxictr_qnn.errors import RequestError, nearest
+from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
 from fuxictr_qnn.training.settings import OF_THE_MACHINE
 
 MOST_SEEDS = 100
@@ -77,6 +78,8 @@ class Request:
         least = self.seeds or SEEDS_BY_DEFAULT
         if self.more_seeds is not None and self.more_seeds <= least:
             yield f"--more-seeds {self.more_seeds}: expected more than the {least} of --seeds"
+        if self.significance and self.seeds is not None and self.seeds < LEAST_SEEDS:
+            yield f"--significance: a test needs {LEAST_SEEDS} seeds of each model, --seeds is {self.seeds}"
         for option, names in (
             ("--expid", self.expids),
             ("--models", self.models),

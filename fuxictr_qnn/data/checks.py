@@ -48,8 +48,6 @@ def split_problems(spec: DatasetSpec) -> list[str]:
         problems.append(
             "weight_col: this data is encoded already, and only a build of raw data keeps weights"
         )
-    if spec.is_encoded and spec.user_col:
-        problems.append("user_col: this data is encoded already, where group_id names the users")
     if not sizes:
         if spec.split_type != "sequential":
             problems.append(f"split_type {spec.split_type} divides nothing: set valid_size or test_size")
@@ -79,16 +77,22 @@ def _weight_problems(spec: DatasetSpec) -> list[str]:
 
 
 def _user_problems(spec: DatasetSpec) -> list[str]:
-    """The users are the values of a feature."""
+    """Each user is one value of a feature, by which it is known which rows have none."""
     if spec.user_col is None:
         return []
-    if spec.group_id:
-        return ["user_col goes without group_id, whose rows are drawn together already: remove one of them"]
-    ids = [column.name for column in spec.active_columns if column.type in ("categorical", "meta")]
+    ids = [column.name for column in spec.active_columns if _tells_values_apart(column)]
     if spec.user_col in ids:
         return []
-    hint = nearest(spec.user_col, ids)
-    return [f"user_col '{spec.user_col}' is no active column of type categorical or meta.{hint}"]
+    return [
+        f"user_col '{spec.user_col}' is no active column of type categorical without buckets, or meta with "
+        f"remap: false.{nearest(spec.user_col, ids)}"
+    ]
+
+
+def _tells_values_apart(column: ColumnSpec) -> bool:
+    if column.type == "meta":
+        return not column.remap
+    return column.type == "categorical" and column.category_processor is None
 
 
 def _item_problems(spec: DatasetSpec) -> list[str]:

@@ -89,7 +89,7 @@ class DatasetSpec(BaseModel):
     feature_cols: list[ColumnSpec] = []
     label_col: list[LabelSpec] = []
     group_id: str | None = None
-    user_col: str | None = None  # whose rows the bootstrap draws together; default: group_id
+    user_col: str | None = None  # whose rows the bootstrap draws together, where there is no group_id
     weight_col: str | None = None  # each training row's weight in the loss
     negative_sampling_rate: float | None = Field(None, gt=0, le=1)  # share of negatives that the data kept
     # train_data is divided where a size is given: raw/splits.py says how

@@ -87,7 +87,7 @@ def compare_entries(
     """Compare entries on the same data.
 
     Args:
-        comparator: label or expid; None: by `choose_comparator`.
+        comparator: label or expid; None: by `fixed_comparator`, else by `choose_comparator`.
         significance: refuse entries with too few seeds for a test; else they are left out of the tests.
         repeats: of the bootstrap.
         users_of: the users of a run's test rows, where the runs' scores name no groups.
@@ -99,7 +99,9 @@ def compare_entries(
     tested = [entry for entry in ranked if not entry.recipe and _seeds_tested(entry) >= LEAST_SEEDS]
     if significance and (problems := _too_few(ranked)):
         raise RequestError(problems)
-    chosen = _find(ranked, comparator) if comparator else choose_comparator(tested)
+    chosen = (
+        _find(ranked, comparator) if comparator else fixed_comparator(ranked) or choose_comparator(tested)
+    )
     notes = list(_untested([entry for entry in ranked if entry not in tested and not entry.recipe]))
     if why := _why_untested(chosen, tested):
         return Comparison(ranked, chosen, untested=why, notes=notes)
@@ -122,6 +124,14 @@ def compare_entries(
         clusters=found.clusters,
         notes=notes,
     )
+
+
+def fixed_comparator(entries: Sequence[Entry]) -> Entry | None:
+    """The one that the comparison which all entries are of fixed before it read the test split."""
+    roles = [entry.role for entry in entries]
+    if None in roles or len({role.comparison for role in roles}) != 1:
+        return None
+    return next((entry for entry in entries if entry.role.comparator), None)
 
 
 def choose_comparator(entries: Sequence[Entry]) -> Entry | None:
@@ -214,7 +224,7 @@ def _resampled(entries: Sequence[Entry], repeats: int, users_of: Callable[[Run],
     if isinstance(shared, str):
         return _Resampled(notes=(f"{UNDECIDED}: {shared}",))
     labels, clusters = shared
-    users = users_of(runs[0]) if clusters is None else Users(clusters)
+    users = Users(clusters) if clusters is not None else _users(entries, users_of)
     clusters = users.numbers
     if clusters is not None and len(clusters) != len(labels):
         why = f"{len(labels):,} test rows have scores, and the users of {len(clusters):,} are known"
@@ -224,6 +234,12 @@ def _resampled(entries: Sequence[Entry], repeats: int, users_of: Callable[[Run],
     values = iter(resample(models, count, repeats))
     aucs = {e.label: np.mean([next(values) for _ in range(_seeds_tested(e))], axis=0) for e in entries}
     return _Resampled(aucs, "rows" if clusters is None else "users", (users.note,) if users.note else ())
+
+
+def _users(entries: Sequence[Entry], users_of: Callable[[Run], Users]) -> Users:
+    """By the first config that names them: all have the same rows."""
+    found = (users_of(entry.runs[0]) for entry in entries)
+    return next((users for users in found if users.numbers is not None or users.note), Users())
 
 
 def _shared(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray | None] | str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from fuxictr_qnn.errors import RequestError, unknown
@@ -18,6 +20,24 @@ PUBLISHED_RECIPE = "published recipe, budget unknown"
 OTHER_RECIPE = "config as it stands, not searched here"
 
 
+@dataclass(frozen=True)
+class Role:
+    """What a comparison fixed about one of its configs before it read the test split.
+
+    Attributes:
+        label: the name of its row there.
+        comparison: the folder of the comparison.
+        recipe, proposed: as in `Entry`.
+        comparator: whether the others are compared with it.
+    """
+
+    label: str
+    comparison: Path
+    recipe: bool = False
+    proposed: bool = False
+    comparator: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """One row.
@@ -28,6 +48,7 @@ class Entry:
         recipe: a config as it stands, perhaps a published one: outside ranking and tests.
         failed: seeds that have no result -> why.
         proposed: somebody's own model, which is no baseline.
+        role: in the comparison that all runs are of; None where there is none.
     """
 
     label: str
@@ -35,6 +56,7 @@ class Entry:
     recipe: bool = False
     failed: Mapping[int, str] = field(default_factory=dict)
     proposed: bool = False
+    role: Role | None = None
 
     @property
     def record(self) -> Record:
@@ -52,7 +74,7 @@ class Entry:
     @property
     def kind_of_recipe(self) -> str:
         """Whether its settings are published ones, for which nobody knows how many were tried."""
-        published = load_published().has_recipe(self.record.expid)
+        published = load_published().has_recipe(self.record.expid, self.settings)
         return PUBLISHED_RECIPE if published else OTHER_RECIPE
 
     @property
@@ -86,15 +108,17 @@ def entries_by_data(
     runs: Iterable[Run],
     recipes: Collection[str] = (),
     failed: Collection[FailedRun] = (),
+    role_of: Callable[[Run], Role | None] = lambda run: None,
 ) -> dict[tuple[str, str], list[Entry]]:
     """The rows of each table: (dataset, fingerprint of the data) -> entries, in the order of the runs.
 
     Args:
         recipes: expids of configs as they stand, outside ranking and tests.
         failed: runs without a result; each is listed in the row of its config, where there is one.
+        role_of: the role of a run's config in a comparison. Rows that have one keep its name and marks.
 
     Raises:
-        RequestError: a recipe that no run has.
+        RequestError: a recipe that no run has, or that a comparison ranked.
     """
     runs = list(runs)
     known = {run.record.expid for run in runs}
@@ -105,14 +129,39 @@ def entries_by_data(
         by_data[run.data][run.record.expid, run.record.config_digest].append(run)
     tables = {}
     for data, groups in by_data.items():
-        labels = labels_of([group[0] for group in groups.values()])
+        roles = [_shared_role(map(role_of, group)) for group in groups.values()]
+        labels = labels_of([group[0] for group in groups.values()], roles)
         tables[data] = [
-            Entry(
-                label, tuple(sorted(group, key=lambda run: run.seed)), expid in recipes, _lost(group, failed)
-            )
-            for label, ((expid, _), group) in zip(labels, groups.items(), strict=True)
+            _entry(label, group, recipes, failed, role)
+            for label, group, role in zip(labels, groups.values(), roles, strict=True)
         ]
+    _check_recipes(recipes, [entry for entries in tables.values() for entry in entries])
     return tables
+
+
+def _entry(
+    label: str, runs: list[Run], recipes: Collection[str], failed: Iterable[FailedRun], role: Role | None
+) -> Entry:
+    by_seed = tuple(sorted(runs, key=lambda run: run.seed))
+    named = runs[0].record.expid in recipes
+    recipe, proposed = (role.recipe, role.proposed) if role else (named, False)
+    return Entry(label, by_seed, recipe, _lost(runs, failed), proposed, role)
+
+
+def _shared_role(roles: Iterable[Role | None]) -> Role | None:
+    """Of a config; None where its runs are of several comparisons, or one is of none."""
+    first, *others = set(roles)
+    return None if others else first
+
+
+def _check_recipes(recipes: Collection[str], entries: Sequence[Entry]) -> None:
+    problems = []
+    for name in recipes:
+        rows = [entry for entry in entries if entry.record.expid == name]
+        if not any(entry.recipe for entry in rows):
+            problems.append(f"--recipe {name}: the comparison in '{rows[0].role.comparison}' ranked it")
+    if problems:
+        raise RequestError(problems)
 
 
 def _lost(runs: Sequence[Run], failed: Iterable[FailedRun]) -> dict[int, str]:
@@ -121,13 +170,17 @@ def _lost(runs: Sequence[Run], failed: Iterable[FailedRun]) -> dict[int, str]:
     return {one.seed: one.reason for one in failed if one.is_of(runs[0].record) and one.seed not in done}
 
 
-def labels_of(runs: Sequence[Run]) -> list[str]:
+def labels_of(runs: Sequence[Run], roles: Sequence[Role | None] = ()) -> list[str]:
     """A label for each config: the expid, with the settings that tell it from others of the same name.
 
-    A setting that most of those others share goes without saying; so does one that is left to the model.
+    A setting that most of those others share goes without saying; so does one that is left to the model. One
+    with a role has that label.
     """
     labels = []
-    for run in runs:
+    for run, role in zip_longest(runs, roles):
+        if role is not None:
+            labels.append(role.label)
+            continue
         same = [other.settings for other in runs if other.record.expid == run.record.expid]
         usual = {key: _usual([other.get(key, UNSET) for other in same]) for key in varying_keys(same)}
         named = {key: run.settings[key] for key in usual if key in run.settings}

@@ -60,7 +60,19 @@ class Figure:
 
     def is_of(self, expid: str) -> bool:
         """Whether it was measured with the settings of this config of ours."""
-        return expid in (self.expid, f"{self.expid}_parity")
+        return self.expid is not None and expid in (self.expid, f"{self.expid}_parity")
+
+    def agrees_with(self, settings: Mapping[str, Any]) -> bool:
+        """Whether no setting is another than what is known of it."""
+        known = {**self.settings, **self.variant}
+        return all(same(settings[key], value) for key, value in known.items() if key in settings)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether two settings are the same, however their names are written."""
+    if isinstance(ours, str) and isinstance(theirs, str):
+        return ours.lower() == theirs.lower()
+    return ours == theirs
 
 
 FIELDS = {item.name for item in fields(Figure)}
@@ -203,9 +215,9 @@ class Published(_Strict):
     def figures(self) -> tuple[Figure, ...]:
         return tuple(figure for table in self.tables for figure in table.figures())
 
-    def has_recipe(self, expid: str) -> bool:
-        """Whether a figure is of the settings that this config of ours has."""
-        return any(figure.is_of(expid) for figure in self.figures)
+    def has_recipe(self, expid: str, settings: Mapping[str, Any]) -> bool:
+        """Whether a figure was measured with this config of ours, and nothing that is known of it differs."""
+        return any(figure.is_of(expid) and figure.agrees_with(settings) for figure in self.figures)
 
 
 @cache

@@ -12,7 +12,7 @@ from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.errors import RequestError, do_all, unknown
 from fuxictr_qnn.files import is_writable, write_bytes, write_text
 from fuxictr_qnn.reporting.comparison import Comparison, compare_entries
-from fuxictr_qnn.reporting.entries import Entry, entries_by_data
+from fuxictr_qnn.reporting.entries import Entry, Role, entries_by_data
 from fuxictr_qnn.reporting.page import page
 from fuxictr_qnn.reporting.plots import Picture, has_matplotlib, pictures
 from fuxictr_qnn.reporting.reproduced import published_fingerprints
@@ -46,6 +46,7 @@ def sections_of(
     significance: bool = False,
     recipes: Collection[str] = (),
     failed: Collection[FailedRun] = (),
+    role_of: Callable[[Run], Role | None] = lambda run: None,
     places: Places | None = None,
     log: Log = lambda message: None,
 ) -> list[Section]:
@@ -56,13 +57,14 @@ def sections_of(
         significance: refuse rows with too few seeds for a test.
         recipes: expids of configs as they stand, outside ranking and tests.
         failed: runs without a result, which the rows of their configs list.
+        role_of: what a comparison fixed about a run's config (comparing/roles.py).
         places: where raw files may lie whose md5 tell whether a run had the published data, and builds that
             know the users of the test rows.
 
     Raises:
         RequestError: a comparator or a recipe that no run has; with `significance`, too few seeds.
     """
-    groups = entries_by_data(runs, recipes, failed)
+    groups = entries_by_data(runs, recipes, failed, role_of)
     rows = [entry for entries in groups.values() for entry in entries]
     names = sorted({name for row in rows for name in (row.label, row.record.expid)})
     if comparator is not None and comparator not in names:

@@ -11,7 +11,7 @@ from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.data.raw.inputs import Inputs
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.models.registry import ALIASES
-from fuxictr_qnn.reporting.published import Figure, Published, load_published
+from fuxictr_qnn.reporting.published import Figure, Published, load_published, same
 
 AUC_WITHIN = 0.001
 AUC_WITHIN_OF = {"criteo": 0.0003, "avazu": 0.0003}  # by how the dataset's name begins
@@ -52,14 +52,14 @@ def figure_beside(
             and _is_self_ensembled(model, settings) == _is_self_ensembled(model, figure.variant)
             and _ablated(model, settings) == _ablated(model, figure.variant)
             and all(
-                key == "self_ensemble" or (key in settings and _same(settings[key], value))
+                key == "self_ensemble" or (key in settings and same(settings[key], value))
                 for key, value in figure.variant.items()
             )
         )
 
     def preference(figure: Figure) -> tuple:
         said = {**figure.settings, **figure.variant}
-        told = [_same(settings[key], said[key]) for key in STRUCTURE if key in said and key in settings]
+        told = [same(settings[key], said[key]) for key in STRUCTURE if key in said and key in settings]
         own = figure.is_of(expid)
         return -told.count(False), own, told.count(True), figure.values["AUC"]
 
@@ -141,11 +141,5 @@ def _ablated(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: settings[key]
         for key, whole in WHOLE.items()
-        if key in settings and not _same(settings[key], whole)
+        if key in settings and not same(settings[key], whole)
     }
-
-
-def _same(ours: Any, theirs: Any) -> bool:
-    if isinstance(ours, str) and isinstance(theirs, str):
-        return ours.lower() == theirs.lower()
-    return ours == theirs

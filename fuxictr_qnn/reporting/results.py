@@ -260,9 +260,9 @@ def _about_tests(comparison: Comparison) -> Iterator[str]:
     over, count = comparison.clusters or "rows", len(comparison.differences)
     fewest, *more = comparison.detectable
     yield (
-        f"The comparator is {comparison.comparator.label}. p: Welch's t-test over the seeds, corrected by "
-        f"Holm for {count} test{'s' * (count > 1)}. Over {over}: bootstrap of the test {over}, at these "
-        "trained weights."
+        f"The comparator is {comparison.comparator.label}{_fixed(comparison)}. p: Welch's t-test over the "
+        f"seeds, corrected by Holm for {count} test{'s' * (count > 1)}. Over {over}: bootstrap of the test "
+        f"{over}, at these trained weights."
     )
     yield (
         f"Better or worse: p < 0.05, the interval over {over} without 0, and at least {LEAST_GAIN:g} AUC; "
@@ -275,6 +275,11 @@ def _about_tests(comparison: Comparison) -> Iterator[str]:
         + "".join(f"; of {seeds} seeds each: {comparison.detectable[seeds]:.5f}" for seeds in more)
         + "."
     )
+
+
+def _fixed(comparison: Comparison) -> str:
+    role = comparison.comparator.role
+    return ", as fixed before the test split was read" if role and role.comparator else ""
 
 
 def _about_figures(lines: Sequence[Line]) -> Iterator[str]:

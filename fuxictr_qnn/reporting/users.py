@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 from fuxictr_qnn.config.dataset import load_dataset
 from fuxictr_qnn.data.lookup import build_named
 from fuxictr_qnn.data.places import Places
+from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.runs.files import RunFiles
 from fuxictr_qnn.runs.run import Run
 from fuxictr_qnn.training.token_rows import read_tokens
 
@@ -58,16 +60,20 @@ def users_of(run: Run, places: Places) -> Users:
 
 
 def user_column(run: Run) -> str | None:
-    """The column that names the users: as the run says, else the installed dataset of this name.
+    """The column that names the users: what the run says, else the installed dataset of the same name.
 
-    Runs of early versions do not say.
+    Runs of early versions do not say. A dataset of somebody's own may have the same name and other columns.
     """
-    if named := run.experiment["dataset"].get("user_col"):
-        return named
-    try:
-        return load_dataset(run.record.dataset_id).spec.user_col
-    except RequestError:  # not one of the installed datasets
+    dataset = DatasetSpec.model_validate(run.experiment["dataset"])
+    if dataset.is_encoded:
         return None
+    if "user_col" in RunFiles(run.folder).config["experiment"]["dataset"]:
+        return dataset.user_col
+    try:
+        installed = load_dataset(dataset.dataset_id).spec.user_col
+    except RequestError:  # not one of them
+        return None
+    return installed if installed in [column.name for column in dataset.active_columns] else None
 
 
 def _special_ids(folder: Path, column: str) -> set[int]:

@@ -214,7 +214,9 @@ class TestGoingOn:
     def test_significance_looks_at_the_seeds_that_the_folder_has(self, bench):
         bench.do(seeds=2)
         before = bench.files()
-        with pytest.raises(RequestError, match=r"needs 3 seeds of each model, '.*clicks' was begun with 2"):
+        with pytest.raises(
+            RequestError, match=r"needs 3 seeds of each model, '.*clicks' was begun with 2; --seeds 3"
+        ):
             bench.prepare(significance=True)
         assert bench.files() == before
         assert bench.prepare(seeds=3, significance=True).terms.seeds == 3

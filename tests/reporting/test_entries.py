@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from fuxictr_qnn.config import load_experiment
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.entries import entries_by_data
+from fuxictr_qnn.reporting.published import load_published
 from fuxictr_qnn.runs.finding import find_runs
 from fuxictr_qnn.runs.run import FailedRun
 from tests.reporting.made_runs import make_run
@@ -109,19 +111,40 @@ def test_what_a_row_knows(tmp_path):
     assert entry.spread("test", "gAUC") is None and entry.spread("test", "AUC").n == 2
 
 
-@pytest.mark.parametrize(
-    ("expid", "kind"),
-    [
-        ("QNNalpha_frappe", "published recipe, budget unknown"),
-        ("QNNalpha_frappe_parity", "published recipe, budget unknown"),
-        ("QNNalpha_frappe_patient", "config as it stands, not searched here"),
-        ("DNN_frappe", "config as it stands, not searched here"),
-    ],
-)
-def test_only_settings_that_a_figure_was_published_for_are_a_published_recipe(tmp_path, expid, kind):
-    make_run(tmp_path, expid, 1)
-    ((_, (entry,)),) = entries_by_data(find_runs([tmp_path]).runs, recipes=[expid]).items()
-    assert entry.kind_of_recipe == kind
+class TestKindsOfRecipes:
+    """A published recipe has settings that a figure was published for, and whose budget nobody knows."""
+
+    @pytest.fixture(scope="class")
+    def settings(self):
+        def of(expid, *changes):
+            experiment = load_experiment(expid, overrides=list(changes)).experiment
+            return experiment.fit.model_dump() | experiment.features.model_dump() | experiment.model_params
+
+        return of
+
+    def test_every_config_that_a_figure_names(self, settings):
+        named = {figure.expid for figure in load_published().figures if figure.expid}
+        assert len(named) > 10
+        assert not [expid for expid in named if not load_published().has_recipe(expid, settings(expid))]
+
+    @pytest.mark.parametrize(
+        ("expid", "changes"),
+        [
+            ("QNNalpha_frappe", ["num_row=12"]),
+            ("QNNalpha_frappe", ["batch_size=2048"]),
+            ("QNNalpha_frappe_patient", []),
+            ("DNN_frappe", []),
+        ],
+    )
+    def test_no_other(self, settings, expid, changes):
+        assert not load_published().has_recipe(expid, settings(expid, *changes))
+
+    def test_what_rows_are_called(self, tmp_path, monkeypatch):
+        make_run(tmp_path, "DNN_shop", 1)
+        ((_, (entry,)),) = tables(tmp_path, recipes=["DNN_shop"]).items()
+        assert entry.kind_of_recipe == "config as it stands, not searched here"
+        monkeypatch.setattr(type(load_published()), "has_recipe", lambda self, expid, settings: True)
+        assert entry.kind_of_recipe == "published recipe, budget unknown"
 
 
 def test_how_data_is_read_names_no_row(tmp_path):

@@ -7,13 +7,16 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from fuxictr_qnn.config.dataset import load_dataset
 from fuxictr_qnn.data import Places, open_dataset
 from fuxictr_qnn.data.checks import config_problems
+from fuxictr_qnn.data.fingerprint import fingerprint
 from fuxictr_qnn.data.spec import DatasetSpec
 from fuxictr_qnn.reporting.comparison import compare_entries
-from fuxictr_qnn.reporting.users import users_of
+from fuxictr_qnn.reporting.entries import entries_by_data
+from fuxictr_qnn.reporting.users import Users, users_of
 from fuxictr_qnn.runs.finding import find_runs
 from fuxictr_qnn.training.metrics import auc
 from tests.reporting.made_runs import make_entries, make_run, scores_of
@@ -106,14 +109,54 @@ def test_no_user_col_no_users(tmp_path, shop):
     assert users_of(run_of(tmp_path, shop)[0], shop[0]).numbers is None
 
 
+def from_before(folder):
+    """A run of a version that knew no user_col."""
+    file = folder / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    del config["experiment"]["dataset"]["user_col"]
+    file.write_text(yaml.safe_dump(config))
+    return find_runs([folder]).runs[0]
+
+
 @pytest.mark.parametrize(
     ("dataset_id", "column"), [("frappe_x1", "user"), ("ml_1m_x1", "UserID"), ("criteo_x4", None)]
 )
 def test_runs_from_before_user_col_have_that_of_their_dataset(tmp_path, dataset_id, column):
-    folder = make_run(tmp_path, "DNN_x", 1, dataset_id=dataset_id)
-    run = find_runs([folder]).runs[0]
+    columns = {"feature_cols": [{"name": column or "C1"}], **SPLITS}
+    run = from_before(make_run(tmp_path, "DNN_x", 1, dataset_id=dataset_id, dataset=columns))
     found = users_of(run, Places(tmp_path))
     assert found.numbers is None and (f"not by {column}" in found.note if column else found.note == "")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"feature_cols": [{"name": "visitor"}]},  # other columns
+        {"feature_cols": [{"name": "user", "active": False}, {"name": "item"}]},
+        {"feature_cols": [{"name": "user"}], "rebuild_dataset": False},  # ids already
+    ],
+)
+def test_a_dataset_of_ones_own_may_have_an_installed_name(tmp_path, own):
+    run = from_before(make_run(tmp_path, "DNN_x", 1, dataset_id="frappe_x1", dataset=SPLITS | own))
+    assert users_of(run, Places(tmp_path)) == Users()
+
+
+def test_a_run_that_says_none_has_none(tmp_path):
+    columns = {"feature_cols": [{"name": "user"}], **SPLITS}
+    folder = make_run(tmp_path, "DNN_x", 1, dataset_id="frappe_x1", dataset=columns)
+    assert users_of(find_runs([folder]).runs[0], Places(tmp_path)) == Users()
+
+
+@pytest.mark.parametrize("first", ["DNN_shop", "FM_shop"])
+def test_whichever_row_ranks_first_and_names_none(tmp_path, shop, first):
+    for name in ("DNN_shop", "FM_shop"):
+        dataset = DATASET | ({"user_col": "session"} if name == "DNN_shop" else {})
+        for seed in (1, 2, 3):
+            skill = 0.9 if name == first else 0.6
+            make_run(tmp_path, name, seed, skill, fingerprint=shop[1], dataset=dataset)
+    ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
+    found = compare_entries(entries, repeats=5, users_of=partial(users_of, places=shop[0]))
+    assert found.entries[0].label == first and found.clusters == "users"
 
 
 def test_it_names_no_run_and_no_build(tmp_path):
@@ -122,24 +165,30 @@ def test_it_names_no_run_and_no_build(tmp_path):
         make_run(tmp_path / str(col), "DNN_shop", 1, dataset={"user_col": col}) for col in (None, "user")
     ]
     assert names[0].parent.name == names[1].parent.name
+    specs = [DatasetSpec(dataset_id="shop", user_col=col, **DATASET) for col in (None, "user")]
+    assert fingerprint(specs[0], {}) == fingerprint(specs[1], {})
     assert find_runs([names[1]]).runs[0].experiment["dataset"]["user_col"] == "user"
 
 
+def test_group_id_and_encoded_data_go_with_it():
+    """So both can be set on an installed dataset that names its users."""
+    for keys in ({"group_id": "user"}, {"rebuild_dataset": False}):
+        assert not config_problems(DatasetSpec(dataset_id="shop", user_col="user", **DATASET | keys))
+
+
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("column", "said"),
     [
-        (
-            {"user_col": "usr"},
-            "user_col 'usr' is no active column of type categorical or meta. Did you mean 'user'",
-        ),
-        ({"user_col": "user", "group_id": "user"}, "user_col goes without group_id"),
-        ({"user_col": "user", "rebuild_dataset": False}, "encoded already, where group_id names the users"),
+        ({"name": "usr"}, "Did you mean 'usr'"),
+        ({"name": "user", "active": False}, "is no active column"),
+        ({"name": "user", "category_processor": "hash_bucket", "num_buckets": 9}, "without buckets"),
+        ({"name": "user", "type": "meta"}, "or meta with remap: false"),
+        ({"name": "user", "type": "sequence", "max_len": 2}, "of type categorical"),
     ],
 )
-def test_what_it_cannot_be(keys, said):
-    assert any(
-        said in problem for problem in config_problems(DatasetSpec(dataset_id="shop", **DATASET | keys))
-    )
+def test_what_it_cannot_be(column, said):
+    spec = DatasetSpec(dataset_id="shop", user_col="user", **DATASET | {"feature_cols": [column]})
+    assert any("user_col 'user'" in problem and said in problem for problem in config_problems(spec))
 
 
 def test_installed_datasets_name_a_column_that_they_have():

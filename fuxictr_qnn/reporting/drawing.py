@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-COLOURED = len(SERIES)  # entries beyond these are drawn in one soft colour
+COLOURED = len(SERIES)  # entries beyond these, and outside the ranking, are drawn in one soft colour
 FAR = 4  # times as far behind the best as the median is: no reason to flatten the rest
 SQUEEZED = 4  # an axis for all of them leaves those in view less than this part of it: a quarter
 WIDTH = 7.6  # of a picture, in inches
@@ -82,31 +82,57 @@ def cut(text: str, letters: int) -> str:
 
 
 def styles(items: Sequence) -> list[tuple[str, str]]:
-    """Colour and marker of each; the first ones have their own."""
-    own = [(light(name), marker) for name, marker in zip(SERIES, MARKERS, strict=True)]
-    return [own[i] if i < len(own) else (light("soft"), "o") for i in range(len(items))]
+    """Colour and marker of each; the first ones that are ranked have their own."""
+    own = iter(zip(map(light, SERIES), MARKERS, strict=True))
+    ranked = _ranked(items)
+    soft = light("soft"), "o"
+    return [next(own, soft) if is_ranked else soft for is_ranked in ranked]
 
 
-def legend(figure: Figure, entries: Sequence[Entry], most: int = COLOURED, numbered: bool = False) -> None:
-    """Below the plots."""
-    handles = handles_of(entries, most, numbered)
-    figure.legend(handles=handles, loc="outside lower left", ncols=legend_columns(entries[:most]))
+def _ranked(items: Sequence) -> list[bool]:
+    """Recipes are not, unless there is nothing else."""
+    recipes = [isinstance(item, Entry) and item.recipe for item in items]
+    return [not recipe or all(recipes) for recipe in recipes]
 
 
-def handles_of(entries: Sequence[Entry], most: int, numbered: bool = False) -> list[Line2D]:
-    """Entries of a legend; those beyond `most` are counted only."""
+def coloured(entries: Sequence[Entry]) -> list[Entry]:
+    """Those that have a colour of their own."""
+    ranked = zip(entries, _ranked(entries), strict=True)
+    return [entry for entry, is_ranked in ranked if is_ranked][:COLOURED]
+
+
+def about_grey(entries: Sequence[Entry]) -> str:
+    """What a caption says of the soft colour."""
+    return "" if all(_ranked(entries)) else " Grey: outside the ranking."
+
+
+def legend(figure: Figure, entries: Sequence[Entry], numbered: int = 0) -> None:
+    """Below the plots; `numbered`: so many entries have numbers there."""
+    handles = handles_of(entries, numbered)
+    figure.legend(handles=handles, loc="outside lower left", ncols=legend_columns(_named(entries, numbered)))
+
+
+def handles_of(entries: Sequence[Entry], numbered: int = 0) -> list[Line2D]:
+    """Of a legend; who is not named is counted."""
     from matplotlib.lines import Line2D
 
     look = {"linestyle": "none"} if numbered else {"marker": "none", "linewidth": 2}
-    names = [f"{rank} " * numbered + entry.label for rank, entry in enumerate(entries, start=1)]
-    handles = [
-        Line2D([], [], color=colour, label=name, **({"marker": marker} | look))
-        for name, (colour, marker) in list(zip(names, styles(entries), strict=True))[:most]
-    ]
-    if len(entries) > most:
-        others = f"{len(entries) - most} others"
+    named = _named(entries, numbered)
+    handles = []
+    for rank, (entry, (colour, marker)) in enumerate(zip(entries, styles(entries), strict=True), start=1):
+        if entry in named:
+            name = f"{rank} {entry.label}" if numbered else entry.label
+            handles.append(Line2D([], [], color=colour, label=name, **({"marker": marker} | look)))
+    if len(entries) > len(named):
+        count = len(entries) - len(named)
+        others = f"{count} other{'s' * (count > 1)}"
         handles.append(Line2D([], [], color=light("soft"), linewidth=1, label=others))
     return handles
+
+
+def _named(entries: Sequence[Entry], numbered: int) -> Sequence[Entry]:
+    """In a legend: so many with their numbers, or those that have a colour."""
+    return entries[:numbered] if numbered else coloured(entries)
 
 
 def legend_columns(entries: Sequence[Entry]) -> int:

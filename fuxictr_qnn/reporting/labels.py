@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 10.5  # of a line of text, in points
-WIDTH = 4.6  # of a letter, about
+WIDTH = 5.6  # of a letter, about, with room after the name
 GAP = 6.0
 MARK = 5.0  # of a point
 

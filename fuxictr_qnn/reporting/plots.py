@@ -11,9 +11,10 @@ import numpy as np
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.drawing import (
-    COLOURED,
     WIDTH,
+    about_grey,
     briefly_named,
+    coloured,
     far_behind,
     handles_of,
     legend,
@@ -94,7 +95,7 @@ def seed_strips(entries: Sequence[Entry]) -> Picture | None:
     axis.set_xlabel(AUC_OF[split])
     axis.locator_params(axis="x", nbins=6)
     axis.grid(visible=False, axis="y")
-    caption = f"A dot is a seed's {AUC_OF[split]}, the upright line their mean."
+    caption = f"A dot is a seed's {AUC_OF[split]}, the upright line their mean.{about_grey(scored)}"
     if begin is not None:
         caption += f" {POINTER} What is out of view."
     return Picture("seeds", "Seeds", caption, figure)
@@ -123,14 +124,14 @@ def training_curves(entries: Sequence[Entry]) -> Picture | None:
     ]
     if not metrics:
         return None
-    figure = new_figure(WIDTH, 3.4 + 0.2 * legend_rows(entries[:COLOURED]))
+    figure = new_figure(WIDTH, 3.4 + 0.2 * legend_rows(coloured(entries)))
     for axis, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         _draw_curves(axis, entries, metric)
         axis.set_title(f"validation {metric}")
     legend(figure, entries)
     caption = (
         "A line is a seed; dots: the learning rate is cut there. First epochs, and models far behind, may be "
-        "out of view."
+        f"out of view.{about_grey(entries)}"
     )
     return Picture("curves", "Training", caption, figure)
 
@@ -144,17 +145,18 @@ def curves_by_dataset(tables: Mapping[str, Sequence[Entry]]) -> Figure:
         for axis, (dataset_id, entries) in zip(axes, tables.items(), strict=True):
             _draw_curves(axis, entries, "AUC")
             axis.set(title=dataset_id, ylabel="validation AUC")
-            axis.legend(handles=handles_of(briefly_named(entries), COLOURED), loc="lower right")
+            axis.legend(handles=handles_of(briefly_named(entries)), loc="lower right")
     return figure
 
 
 def _draw_curves(axis: Axes, entries: Sequence[Entry], metric: str) -> None:
     """A line a seed, the first entries on top; dots where the learning rate is cut."""
-    for rank, (entry, (colour, _)) in reversed(list(enumerate(zip(entries, styles(entries), strict=True)))):
+    first = coloured(entries)
+    for entry, (colour, _) in reversed(list(zip(entries, styles(entries), strict=True))):
         for lines in _histories(entry, metric):
             x, y = _epochs(lines), [line[metric] for line in lines]
             dot = "." if len(x) == 1 else None
-            axis.plot(x, y, color=colour, alpha=0.8, linewidth=1.3 if rank < COLOURED else 0.7, marker=dot)
+            axis.plot(x, y, color=colour, alpha=0.8, linewidth=1.3 if entry in first else 0.7, marker=dot)
             cuts = [i for i, line in enumerate(lines) if line.get("lr_cut")]
             axis.plot([x[i] for i in cuts], [y[i] for i in cuts], "o", color=colour, markersize=3)
     axis.set(xlabel="epoch", ylim=_window_of(entries, metric))
@@ -201,10 +203,13 @@ def cost(entries: Sequence[Entry]) -> Picture | None:
         log_scale(axis, axes[name])
         axis.set_ylabel(AUC_OF[split])
         axis.margins(x=0.1, y=0.12)
-    legend(figure, scored, NUMBERED, numbered=True)
+    legend(figure, scored, numbered=NUMBERED)
     for axis, points in drawn:  # when the legend has taken its room: labels know how large the axis is
         place_labels(axis, points)
-    caption = f"Mean over the seeds; bars: standard deviation. The numbers are the ranks by {AUC_OF[split]}."
+    caption = (
+        f"Mean {AUC_OF[split]} over the seeds; bars: standard deviation. Numbers: the order of the table."
+    )
+    caption += about_grey(scored)
     if begin is not None:
         caption += f" Hollow,{BELOW}: the AUC is below the picture."
     return Picture("cost", "AUC against cost", caption, figure)
@@ -256,9 +261,10 @@ def effects(entries: Sequence[Entry]) -> Picture | None:
 
 def calibration(entries: Sequence[Entry]) -> Picture | None:
     """Observed less predicted click rate, in bins of equally many rows."""
-    figure = new_figure(WIDTH, 3.4 + 0.2 * legend_rows(entries[:COLOURED]))
+    first = coloured(entries)
+    figure = new_figure(WIDTH, 3.4 + 0.2 * legend_rows(first))
     axis, drawn = figure.subplots(), []
-    for entry, (colour, marker) in zip(entries[:COLOURED], styles(entries), strict=False):
+    for entry, (colour, marker) in zip(first, styles(first), strict=True):
         scores = [scores for scores in (run.scores() for run in entry.runs) if scores is not None]
         if not scores:
             continue

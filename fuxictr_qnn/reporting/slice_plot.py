@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fuxictr_qnn.reporting.drawing import COLOURED, WIDTH, legend, legend_rows, new_figure, styles
+from fuxictr_qnn.reporting.drawing import WIDTH, coloured, legend, legend_rows, new_figure, styles
 from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.plots import Picture, require_matplotlib
 from fuxictr_qnn.reporting.slices import Sliced
@@ -19,7 +19,7 @@ def draw_slices(sliced: Sliced, entries: Sequence[Entry]) -> Picture:
     """A row a slice, a dot a seed: predicted over observed clicks on the left, AUC on the right."""
     require_matplotlib()
     names = list(dict.fromkeys((item.kind, item.name) for item in sliced.measured))
-    shown = entries[:COLOURED]
+    shown = coloured(entries)
     with themed():
         figure = new_figure(WIDTH, 1.2 + 0.26 * len(names) + 0.2 * legend_rows(shown))
         left, right = figure.subplots(1, 2, sharey=True)

@@ -23,6 +23,7 @@ from fuxictr_qnn.reporting.drawing import (
     log_scale,
     new_figure,
     short,
+    styles,
 )
 from fuxictr_qnn.reporting.effects import _names, one_key_apart
 from fuxictr_qnn.reporting.entries import entries_by_data
@@ -30,7 +31,7 @@ from fuxictr_qnn.reporting.labels import HEIGHT, WIDTH, place_labels
 from fuxictr_qnn.reporting.page import page
 from fuxictr_qnn.reporting.plots import curves_by_dataset, pictures
 from fuxictr_qnn.reporting.results import results_table
-from fuxictr_qnn.reporting.theme import ALL, GROUND, INK, SERIES, alone, as_png, as_svg, themed
+from fuxictr_qnn.reporting.theme import ALL, GROUND, INK, SERIES, alone, as_png, as_svg, light, themed
 from fuxictr_qnn.runs.finding import find_runs
 from tests.reporting.made_runs import make_run
 
@@ -389,3 +390,23 @@ def test_a_name_is_the_same_in_every_picture_and_fits_the_legend(tmp_path):
         figure = shown[name].figure
         figure.canvas.draw()
         assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_recipes_are_grey_and_outside_the_order(tmp_path):
+    """Also where the highest point is one, and colours are left."""
+    for name, skill in (("DNN_shop", 0.6), ("FM_shop", 0.5), ("QNNalpha_shop", 0.9)):
+        make_run(tmp_path, name, 1, skill, model=name.partition("_")[0])
+    ((_, found),) = entries_by_data(find_runs([tmp_path]).runs, recipes=["QNNalpha_shop"]).items()
+    entries = compare_entries(found).entries
+    assert [entry.label for entry in entries] == ["DNN_shop", "FM_shop", "QNNalpha_shop"]
+    looks = styles(entries)
+    assert looks[2] == (light("soft"), "o") and len({colour for colour, _ in looks}) == 3
+    shown = {picture.name: picture for picture in pictures(entries)}
+    assert all("Grey: outside the ranking." in shown[name].caption for name in ("seeds", "curves", "cost"))
+    assert "Numbers: the order of the table." in shown["cost"].caption
+    (legend,) = shown["curves"].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["DNN_shop", "FM_shop", "1 other"]
+    (legend,) = shown["cost"].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["1 DNN_shop", "2 FM_shop", "3 QNNalpha_shop"]
+    alone = [entry for entry in entries if entry.recipe]
+    assert styles(alone)[0][0] != light("soft") and "Grey" not in pictures(alone)[0].caption

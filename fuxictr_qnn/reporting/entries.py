@@ -17,7 +17,7 @@ from fuxictr_qnn.runs.run import FailedRun, Record, Run
 
 OURS = ("QNN", "QIN")  # models of these families are proposed, whatever else is said
 PUBLISHED_RECIPE = "published recipe, budget unknown"
-OTHER_RECIPE = "config as it stands, not searched here"
+OTHER_RECIPE = "config as it stands"
 
 
 @dataclass(frozen=True)

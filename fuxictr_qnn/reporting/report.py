@@ -213,6 +213,8 @@ def _lines(section: Section) -> list[dict[str, Any]]:
             scores = {f"{part}_{name}": x for part in ("valid", "test") for name, x in record[part].items()}
             seconds = {f"{name}_seconds": value for name, value in record["seconds"].items()}
             more = {"seconds_per_epoch": run.seconds_per_epoch, "seconds_to_best": run.seconds_to_best}
+            error, ratio = run.calibration or (None, None)
+            known = {"calibration_error": error, "predicted_over_observed": ratio}
             ends = {"folder": str(run.folder)}
-            lines.append({"label": entry.label, **plain, **scores, **seconds, **more, **ends})
+            lines.append({"label": entry.label, **plain, **scores, **seconds, **more, **known, **ends})
     return lines

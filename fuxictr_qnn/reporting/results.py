@@ -12,7 +12,6 @@ from fuxictr_qnn.reporting.published import Figure, load_published
 from fuxictr_qnn.reporting.reproduced import figure_beside, verdict
 from fuxictr_qnn.reporting.statistics import LEAST_GAIN, POWER, Spread
 from fuxictr_qnn.reporting.table import MISSING, Cell, Table, TableRow
-from fuxictr_qnn.training.calibration import expected_calibration_error, predicted_over_observed
 
 DECIMALS = 5
 SMALL = 0.05  # a logloss below it is shown with one decimal more
@@ -40,11 +39,10 @@ class Line:
     @cached_property
     def calibration(self) -> tuple[Spread, Spread] | None:
         """Expected calibration error, and predicted over observed clicks; None without test scores."""
-        found = [scores for scores in (run.scores() for run in self.entry.runs) if scores is not None]
+        found = [run.calibration for run in self.entry.runs if run.calibration is not None]
         if not found:
             return None
-        errors = [expected_calibration_error(s.y_true, s.y_pred) for s in found]
-        ratios = [predicted_over_observed(s.y_true, s.y_pred) for s in found]
+        errors, ratios = zip(*found, strict=True)
         return Spread.of(errors), Spread.of(ratios)
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fuxictr_qnn.runs.files import RunFiles
 from fuxictr_qnn.runs.scores import Scores
+from fuxictr_qnn.training.calibration import expected_calibration_error, predicted_over_observed
 from fuxictr_qnn.training.settings import OF_THE_MACHINE
 
 
@@ -116,6 +117,15 @@ class Run:
         """Training time until the evaluation whose weights were kept."""
         times = [line["seconds"] for line in self.history if line.get("best") and "seconds" in line]
         return times[-1] if times else None
+
+    @cached_property
+    def calibration(self) -> tuple[float, float] | None:
+        """Expected calibration error, and predicted over observed clicks; None without test scores."""
+        scores = self.scores()
+        if scores is None:
+            return None
+        rows = scores.y_true, scores.y_pred
+        return expected_calibration_error(*rows), predicted_over_observed(*rows)
 
     def scores(self) -> Scores | None:
         """Of the test rows, read from disk; None where the run kept none."""

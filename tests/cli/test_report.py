@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from fuxictr_qnn.cli import main
@@ -56,6 +57,10 @@ def test_real_runs(shop, no_pictures, capsys):
     row = next(row for row in rows if (row["expid"], row["seed"]) == ("QNN_shop", "7"))
     assert float(row["test_AUC"]) == metrics["test"]["AUC"] and row["folder"] == str(folder.resolve())
     assert float(row["train_seconds"]) == metrics["seconds"]["train"]
+    scores = pl.read_parquet(folder / "test_scores.parquet")
+    ratio = scores["y_pred"].sum() / scores["y_true"].sum()
+    assert float(row["predicted_over_observed"]) == pytest.approx(ratio)
+    assert 0 < float(row["calibration_error"]) < 1
 
 
 def test_everything_that_is_written(runs, capsys):
@@ -112,7 +117,7 @@ def test_formats_comparator_and_recipes(runs, no_pictures, capsys):
     assert "The comparator is QNNalpha_shop" in capsys.readouterr().out
     assert main(["report", "runs", "--to", "out", "--recipe", "QNNalpha_shop"]) == 0
     table = (runs.parent / "out" / "table.md").read_text()
-    assert "QNNalpha_shop (config as it stands, not searched here)" in table
+    assert "QNNalpha_shop (config as it stands)" in table
 
 
 def test_each_build_of_the_data_has_its_table_and_pictures(runs, monkeypatch):

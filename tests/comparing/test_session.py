@@ -438,7 +438,8 @@ class TestKinds:
         others = [entry for entry in section.comparison.entries if not entry.recipe]
         assert {entry.settings["batch_size"] for entry in others} == {200}
         assert (
-            recipe.label not in section.comparison.differences and "not searched here' stand outside" in notes
+            recipe.label not in section.comparison.differences
+            and "'config as it stands' stand outside" in notes
         )
         assert section.comparison.comparator.label == "DNN_clicks"
 

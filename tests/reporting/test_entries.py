@@ -114,7 +114,7 @@ def test_what_a_row_knows(tmp_path):
 class TestKindsOfRecipes:
     """A published recipe has settings that a figure was published for, and whose budget nobody knows."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def settings(self):
         def of(expid, *changes):
             experiment = load_experiment(expid, overrides=list(changes)).experiment
@@ -142,7 +142,7 @@ class TestKindsOfRecipes:
     def test_what_rows_are_called(self, tmp_path, monkeypatch):
         make_run(tmp_path, "DNN_shop", 1)
         ((_, (entry,)),) = tables(tmp_path, recipes=["DNN_shop"]).items()
-        assert entry.kind_of_recipe == "config as it stands, not searched here"
+        assert entry.kind_of_recipe == "config as it stands"
         monkeypatch.setattr(type(load_published()), "has_recipe", lambda self, expid, settings: True)
         assert entry.kind_of_recipe == "published recipe, budget unknown"
 

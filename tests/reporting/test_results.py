@@ -68,7 +68,7 @@ def test_rank_and_bold(table):
     ]
     assert [label for label, cell in column(table, "test AUC").items() if cell.bold] == ["QNNalpha_shop"]
     assert [row.outside for row in table.rows] == [False] * 4 + [True]
-    assert table.rows[-1].cells[0].text == "FM_shop (config as it stands, not searched here)"
+    assert table.rows[-1].cells[0].text == "FM_shop (config as it stands)"
 
 
 def test_numbers_as_text(table):
@@ -98,7 +98,7 @@ def test_notes(table):
     assert "The smallest difference in AUC that two models of 3 seeds each show" in text
     assert "Outside the tests, which need 3 seeds: LR_shop." in text
     assert "LR_shop, seed 2 has no result: the loss is not finite at step 7" in text
-    assert "Rows marked 'config as it stands, not searched here' stand outside ranking and tests." in text
+    assert "Rows marked 'config as it stands' stand outside ranking and tests." in text
     assert "Trained on cpu (1 threads)." in text
 
 

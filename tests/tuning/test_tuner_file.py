@@ -9,10 +9,12 @@ import yaml
 
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.paths import shipped
+from fuxictr_qnn.training.setup import build_model
 from fuxictr_qnn.tuning.search import grid
 from fuxictr_qnn.tuning.space import Space
 from fuxictr_qnn.tuning.tuner_file import find_tuner, read_tuner
 from tests.clicks import DATASET, EXPID, tuner_content, write_tuner
+from tests.synthetic import make_feature_map
 
 SPACE = {"num_row": [1, 2], "epochs": 5}
 
@@ -108,11 +110,14 @@ class TestWhereThingsStand:
 @pytest.mark.parametrize(
     "file", sorted(shipped("model_zoo").glob("*/tuner_*.yaml")), ids=lambda file: file.stem
 )
-def test_every_installed_sweep_can_be_done(file):
+def test_every_installed_sweep_can_be_done(file, tmp_path):
     space = Space(read_tuner(file))
     trials = grid(space)
     assert len(trials) == space.size > 1 and space.notes == []
     assert len({trial.digest for trial in trials}) == len(trials)
+    feature_map = make_feature_map({"user": 5, "item": 7})
+    for trial in trials:  # the model may refuse what its config may say
+        build_model(trial.experiment, feature_map, -1, tmp_path)
 
 
 class TestValues:

@@ -3,9 +3,10 @@
     python -m benchmarks.paper --data-root data [--out paper] [--workers 2] [--datasets ml1m]
 
 Settings are those of the model zoo: for QNN-alpha and its hybrids the released ones, for backbones starting
-points that nobody tuned. One seed; what differences one seed can show stands below the table: with the
-standard deviation of test AUC over seeds that the schedule study has (`--sd`), two runs differ by less than
-1.96 sqrt(2) sd in 95 % of the cases where the models do not differ at all. Runs that are complete are kept.
+points that nobody tuned. One seed; what differences one seed can show stands below the table, by the standard
+deviation of test AUC over seeds that the schedule study has (`--sd`): where two models do not differ, their runs do
+by less than 1.96 sqrt(2) sd in 95 % of the cases; where they differ by (1.96 + 0.84) sqrt(2) sd, their runs do by
+more than that with a chance of 80 %. Runs that are complete are kept.
 Published figures with a "≈" were read off a plot.
 """
 
@@ -140,7 +141,11 @@ def main() -> None:
         for name in TABLES:
             print(f"\n## {dataset}: {name}\n\n{table([row for row in found if row.table == name])}")
     if args.sd:
-        print(f"\nSeed {SEED} alone: differences below {1.96 * math.sqrt(2) * args.sd:.5f} AUC say nothing.")
+        chance, power = 1.96 * math.sqrt(2) * args.sd, (1.96 + 0.84) * math.sqrt(2) * args.sd
+        print(
+            f"\nSeed {SEED} alone: differences below {chance:.5f} AUC say nothing; one of {power:.5f} would show"
+        )
+        print("with a chance of 80 %.")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
     python -m benchmarks.paper --data-root data [--out paper] [--workers 2] [--datasets ml1m]
 
 Settings are those of the model zoo: for QNN-alpha and its hybrids the released ones, for backbones starting
-points that nobody tuned. One seed; what differences one seed can show stands below the table, by the standard
-deviation of test AUC over seeds that the schedule study has (`--sd`): where two models do not differ, their runs do
-by less than 1.96 sqrt(2) sd in 95 % of the cases; where they differ by (1.96 + 0.84) sqrt(2) sd, their runs do by
-more than that with a chance of 80 %. Runs that are complete are kept.
-Published figures with a "≈" were read off a plot.
+points that nobody tuned. One seed; what differences it can show stands below the table, by the standard
+deviation sd of test AUC over seeds that the schedule study has (`--sd`). The runs of two models that do not
+differ are less than 1.96 sqrt(2) sd apart in 95 % of the cases; those of two models that differ by (1.96 +
+0.84) sqrt(2) sd are further apart than that in 80 %. Runs that are complete are kept. Published figures
+with a "≈" were read off a plot.
 """
 
 from __future__ import annotations
@@ -143,9 +143,9 @@ def main() -> None:
     if args.sd:
         chance, power = 1.96 * math.sqrt(2) * args.sd, (1.96 + 0.84) * math.sqrt(2) * args.sd
         print(
-            f"\nSeed {SEED} alone: differences below {chance:.5f} AUC say nothing; one of {power:.5f} would show"
+            f"\nSeed {SEED} alone: differences below {chance:.5f} AUC say nothing; one of {power:.5f} would "
+            "show with a chance of 80 %."
         )
-        print("with a chance of 80 %.")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -311,6 +312,23 @@ def test_killed_at_random_it_goes_on_and_everything_is_done_once(folder, seed):
     assert again.returncode == 0 and again.stderr == "" and len(scorings()) == 6
     changed = {name for name, content in files().items() if before.get(name) != content}
     assert all(name.startswith("comparisons/it/") and "runs/" not in name for name in changed)
+
+
+@pytest.mark.slow
+def test_interrupted_it_ends_and_the_same_command_goes_on(folder):
+    command = [*COMMAND, "--trials", "1", "--seeds", "3", "--set", "epochs=4"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as process:
+        while evaluations() < 3 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and errors.count("\n") == 1 and "a comparison" in errors
+    reached = evaluations()
+    time.sleep(0.3)
+    assert evaluations() == reached, "a run goes on"
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0 and done.stderr == "" and len(scorings()) == 6
 
 
 def test_on_a_terminal_what_is_under_way_stands_below(folder):

@@ -10,6 +10,7 @@ import os
 import pty
 import random
 import re
+import select
 import shlex
 import signal
 import struct
@@ -175,9 +176,15 @@ def test_the_live_table_of_a_terminal(folder):
     write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]}, epochs=8, early_stop_patience=9)
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    with subprocess.Popen([*COMMAND], env=ENVIRONMENT | {"TERM": "xterm"}, stdout=terminal, stderr=terminal):
+    look = {"env": ENVIRONMENT | {"TERM": "xterm"}, "stdout": terminal, "stderr": terminal}
+    with subprocess.Popen(COMMAND, **look) as process:
         os.close(terminal)
-        drawn = b"".join(iter(partial(_read, master), b"")).decode()
+        drawn = b"".join(iter(partial(_read, master, time.monotonic() + 400), b"")).decode()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()  # a command that hangs
+    assert process.returncode == 0, drawn
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
     assert re.search(r"[0-9a-f]{8} +1 +running", plain) and "0 done, 2 to do" in plain
     assert len(set(re.findall(r"running +(\d+) +0\.\d+", plain))) >= 2, "epochs go by while it runs"
@@ -186,9 +193,11 @@ def test_the_live_table_of_a_terminal(folder):
     assert "running" not in final and "next: fuxictr run" in final and "\x1b[?25h" in drawn  # cursor is back
 
 
-def _read(terminal: int) -> bytes:
+def _read(terminal: int, deadline: float) -> bytes:
+    """What is drawn next; nothing when the command has ended, or at the deadline."""
+    left = max(0.0, deadline - time.monotonic())
     try:
-        return os.read(terminal, 65536)
+        return os.read(terminal, 65536) if select.select([terminal], [], [], left)[0] else b""
     except OSError:  # the other side has closed
         return b""
 

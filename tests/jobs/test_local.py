@@ -92,6 +92,13 @@ def test_the_first_step_comes_within_two_seconds_of_the_fork(clicks, tmp_path):
     assert len(began) == 1 and began[0] < 2
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_so_many_jobs_run_at_once_as_there_are_workers(clicks, tmp_path, workers):
+    jobs = [job(clicks, tmp_path, seed=seed, epochs=20, early_stop_patience=20) for seed in (1, 2)]
+    kinds = [type(event) for event in do(jobs, workers) if isinstance(event, Began | Ended)]
+    assert kinds == ([Began, Began, Ended, Ended] if workers == 2 else [Began, Ended, Began, Ended])
+
+
 def test_a_fork_can_build_data_and_score_it(tmp_path):
     """polars, arrow and OpenMP work in it: the server has started no thread of theirs before."""
     data = write_clicks(tmp_path / "data")

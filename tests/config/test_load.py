@@ -496,7 +496,8 @@ class TestInstalledConfigs:
         for file in shipped("model_zoo").glob("*/tuner_*.yaml"):
             tuner = read_yaml(file)
             assert tuner["base_expid"] in [row.expid for row in list_expids()]
-            for dataset_id, values in tuner["dataset_config"].items():
+            assert list_datasets(pattern=tuner["dataset_id"])
+            for dataset_id, values in tuner.get("dataset_config", {}).items():
                 (installed,) = list_datasets(pattern=dataset_id)
                 facts = {"origin", "expected"}  # about the data; they need not stand in two places
                 assert {key: installed.values[key] for key in installed.values.keys() - facts} == values

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from fuxictr_qnn.reporting.comparison import Comparison
+from fuxictr_qnn.reporting.comparison import Comparison, fixed_comparator
 from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.published import Figure, load_published
 from fuxictr_qnn.reporting.reproduced import figure_beside, verdict
@@ -276,8 +276,9 @@ def _about_tests(comparison: Comparison) -> Iterator[str]:
 
 
 def _fixed(comparison: Comparison) -> str:
-    role = comparison.comparator.role
-    return ", as fixed before the test split was read" if role and role.comparator else ""
+    if comparison.comparator is not fixed_comparator(comparison.entries):
+        return ""
+    return ", as fixed before the test split was read"
 
 
 def _about_figures(lines: Sequence[Line]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from fuxictr_qnn.comparing.results import report_on
 from fuxictr_qnn.comparing.roles import counted, role_of
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.report import sections_of
+from fuxictr_qnn.reporting.results import results_table
 from fuxictr_qnn.runs.finding import find_runs
 from tests.reporting.made_runs import make_run
 
@@ -38,6 +39,7 @@ def test_the_same_rows_marks_and_verdicts(bench):
     section, *_ = report_on(done)
     found = reported(bench.folder.path)
     assert said(found) == said(section.comparison)
+    assert "The comparator is DNN_clicks, as fixed before" in results_table("clicks", found).notes[0]
     assert [entry.label for entry in found.entries if entry.recipe] == ["QNNalpha_clicks recipe"]
     assert [entry.label for entry in found.entries if entry.proposed] == ["LR_clicks"]
 
@@ -67,6 +69,7 @@ def test_beside_other_runs_the_comparator_is_chosen_anew(bench, tmp_path):
         )
     found = reported(bench.folder.path, tmp_path / "other")
     assert found.comparator.label == "DNN_clicks" and len(found.entries) == 4
+    assert "The comparator is DNN_clicks. p:" in results_table("clicks", found).notes[0]
 
 
 def test_runs_that_the_comparison_does_not_count_are_named(bench):

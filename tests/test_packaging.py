@@ -56,7 +56,7 @@ import sys
 from fuxictr_qnn.cli import main
 for command in ("list models", "list expids", "list datasets", "run --expid nobody", "run --set epochs"):
     main(command.split())
-print([name for name in ("torch", "ray", "fuxictr.pytorch") if name in sys.modules])
+print([name for name in ("torch", "ray", "fuxictr.pytorch", "scipy") if name in sys.modules])
 """
 
 

@@ -37,6 +37,7 @@ from fuxictr_qnn.comparing.request import (
 from fuxictr_qnn.comparing.space import read_space
 from fuxictr_qnn.errors import RequestError, do_all
 from fuxictr_qnn.jobs.threads import share_of_cores
+from fuxictr_qnn.reporting.protocol import LEAST_SEEDS
 
 if TYPE_CHECKING:
     from fuxictr_qnn.comparing.terms import Terms
@@ -175,8 +176,6 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _notes(args: argparse.Namespace, terms: Terms, before: Terms | None, folder: Folder) -> Iterator[str]:
-    from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
-
     if args.budget and before:
         yield f"--budget has no effect: {folder.terms} says how many trials and seeds there are"
     if args.more_seeds and terms.last_seed == terms.seeds:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fuxictr_qnn.cli.tables import DECIMALS, plain_table
 from fuxictr_qnn.comparing.budget import GUESS, duration
+from fuxictr_qnn.reporting.protocol import LEAST_GAIN, LEAST_SEEDS, POWER
 
 if TYPE_CHECKING:
     from fuxictr_qnn.comparing.planning import Plan, PlanLine
@@ -155,8 +156,6 @@ def _to(values: Sequence[float]) -> str:
 
 
 def _about_detection(plan: Plan) -> Iterator[str]:
-    from fuxictr_qnn.reporting.statistics import LEAST_GAIN, LEAST_SEEDS, POWER
-
     if plan.terms.seeds < LEAST_SEEDS:
         yield f"no tests: they need {LEAST_SEEDS} seeds"
         return

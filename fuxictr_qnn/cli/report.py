@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--comparator",
         metavar="EXPID",
-        help="the row to compare with (default: the baseline with the best mean validation AUC)",
+        help="the row to compare with (default: of a comparison's folder the one that it fixed, else the "
+        "baseline with the best mean validation AUC)",
     )
     parser.add_argument(
         "--recipe",
@@ -89,7 +90,7 @@ def add_format_option(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the tables in short, and write them in full."""
-    from fuxictr_qnn.comparing.roles import counted, role_of
+    from fuxictr_qnn.comparing.roles import Roles
     from fuxictr_qnn.data.places import Places
     from fuxictr_qnn.reporting.report import check_request, sections_of, slices_of_sections, write_report
     from fuxictr_qnn.runs.finding import find_runs
@@ -97,7 +98,8 @@ def main(args: argparse.Namespace) -> int:
     console = plain_console()
     check_request(args.to, args.format, args.tensorboard)
     found = find_runs(args.folders)
-    runs, not_counted = counted(found.runs)
+    roles = Roles()
+    runs, not_counted = roles.counted(found.runs)
     left_out = [*found.left_out, *not_counted]
     places = Places(args.data_root, args.build_dir)
 
@@ -110,7 +112,7 @@ def main(args: argparse.Namespace) -> int:
         significance=args.significance,
         recipes=args.recipe,
         failed=found.failed,
-        role_of=role_of,
+        role_of=roles.of,
         places=places,
         log=log,
     )

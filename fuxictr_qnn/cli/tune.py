@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_search_options(parser)
     parser.add_argument(
-        "--tag", metavar="T", help="do only trials with the value T, as num_row=4, or with T in their hash"
+        "--tag",
+        metavar="T",
+        help="do only trials with the value T, as num_row=4, or with T in their hash or values",
     )
     parser.add_argument("--retry-failed", action="store_true", help="do failed trials again")
     parser.add_argument(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting.protocol import LEAST_SEEDS
 
 EPOCH_SHARE = 0.3  # of the cap that runs are taken to need, where none is known
 LEAST_EPOCHS = 10
@@ -105,8 +106,6 @@ def numbers_within(
 
 def _pairs(trials: int | None, seeds: int | None, tuned: bool) -> Iterator[tuple[int, int]]:
     """Trials and seeds to consider, the dearest first."""
-    from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
-
     of_seeds = [seeds] if seeds is not None else range(MOST_SEEDS_IN_BUDGET, LEAST_SEEDS - 1, -1)
     for count in of_seeds:
         if not tuned or trials is not None:

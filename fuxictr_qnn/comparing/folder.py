@@ -70,8 +70,10 @@ class Folder:
         if not file.exists():
             return None
         found = read_yaml(file)
-        if _CHOSEN <= found.keys() and isinstance(found["configs"], dict):
-            return found
+        configs = found.get("configs")
+        if _CHOSEN <= found.keys() and isinstance(configs, dict):
+            if all(isinstance(said, dict) and "config_digest" in said for said in configs.values()):
+                return found
         raise RequestError(f"{file}: not as compare writes it: put it back as it was")
 
     def write_chosen(self, chosen: dict[str, Any]) -> None:

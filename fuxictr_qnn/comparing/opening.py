@@ -16,7 +16,7 @@ from fuxictr_qnn.comparing.space import SearchSpace
 from fuxictr_qnn.comparing.terms import Terms, check_change, make_terms, numbers_of, read_terms, write_terms
 from fuxictr_qnn.errors import RequestError, RunError, do_all
 from fuxictr_qnn.jobs import Pool
-from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
+from fuxictr_qnn.reporting.protocol import LEAST_SEEDS
 from fuxictr_qnn.tuning.data import SweepData
 from fuxictr_qnn.tuning.space import Space
 

@@ -19,7 +19,8 @@ from fuxictr_qnn.comparing.progress import parts
 from fuxictr_qnn.comparing.terms import Terms
 from fuxictr_qnn.errors import RunError
 from fuxictr_qnn.jobs import Ended, Event, Job, Pool, do_jobs
-from fuxictr_qnn.reporting.statistics import LEAST_SEEDS, detectable_difference, pooled_sd
+from fuxictr_qnn.reporting.protocol import LEAST_SEEDS
+from fuxictr_qnn.reporting.statistics import detectable_difference, pooled_sd
 from fuxictr_qnn.runs.files import RunFiles, Unreadable
 from fuxictr_qnn.runs.names import config_name
 from fuxictr_qnn.runs.run import epochs_trained

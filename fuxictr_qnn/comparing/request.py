@@ -12,7 +12,7 @@ from fuxictr_qnn.config.catalog import SHORT_NAMES, expid_of
 from fuxictr_qnn.config.merging import parse_overrides
 from fuxictr_qnn.config.sources import UNSET, Entry, find_dataset, read_datasets, read_expids
 from fuxictr_qnn.errors import RequestError, nearest
-from fuxictr_qnn.reporting.statistics import LEAST_SEEDS
+from fuxictr_qnn.reporting.protocol import LEAST_SEEDS
 from fuxictr_qnn.training.settings import OF_THE_MACHINE
 
 MOST_SEEDS = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from fuxictr_qnn.comparing.entrants import notes_on, without_recipes
@@ -83,7 +84,17 @@ def _about_trials(comparison: Comparison, chosen: dict[str, Any]) -> Iterator[st
         fewer = ""
         if said["trials"] < terms.trials:
             fewer = f"; {said['trials']} trials, as there are no more different ones"
-        yield f"{label}: {values}{fewer}{failed}."
+        yield f"{label}: {values}{fewer}{failed}{_range_of(comparison, label)}."
+
+
+def _range_of(comparison: Comparison, label: str) -> str:
+    """What its trials reached: a model may have been lucky, or most of its points no good."""
+    sweep = comparison.sweeps[label]
+    found = [row.standing.value for row in sweep.all_rows if row.standing.state == "done"]
+    if len(found) < 2:
+        return ""
+    low, high = min(found), max(found)
+    return f"; valid {sweep.space.monitor} of the trials {low:.4f} to {high:.4f}, median {median(found):.4f}"
 
 
 def _is_of(line: dict[str, Any], finals: Sequence[Final]) -> bool:

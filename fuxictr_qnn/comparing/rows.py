@@ -67,17 +67,19 @@ def choice_of(
     ranked = [entry for entry in entries if not entry.recipe]
     others = [entry for entry in ranked if not entry.is_baseline and entry is not comparator]
     proposed = max(others, key=lambda entry: entry.spread("valid", "AUC").mean, default=None)
+    trained = {entry.label: entry for entry in entries}
     return {
         "when": now(),
         "comparator": comparator.label,
         "proposed": proposed.label if proposed else None,
         "configs": {
-            entry.label: {
-                "config_digest": entry.record.config_digest,
-                **facts.get(entry.label, {}),
-                "seeds": entry.seeds,
-                "valid_AUC": entry.values("valid", "AUC"),
+            config.label: {
+                "config_digest": config.trial.digest,
+                **facts.get(config.label, {}),
+                "seeds": entry.seeds if entry else [],
+                "valid_AUC": entry.values("valid", "AUC") if entry else [],
             }
-            for entry in entries
+            for config in dict.fromkeys(final.config for final in finals)
+            for entry in [trained.get(config.label)]
         },
     }

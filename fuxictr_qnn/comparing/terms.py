@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fuxictr_qnn.comparing.entrants import Entrant, without_recipes
 from fuxictr_qnn.comparing.request import SEEDS_BY_DEFAULT, Request
@@ -21,6 +21,10 @@ from fuxictr_qnn.tuning.space import Trial
 from fuxictr_qnn.yaml_files import parse_yaml, to_yaml
 
 OTHER_NAME = "--name NAME begins another comparison"
+
+
+# A model and the digest of its config; with --zoo, the package of the class, too
+Named = Annotated[str, Field(pattern=r"^\S+ [0-9a-f]{8}( .+)?$")]
 
 
 class Terms(BaseModel):
@@ -38,8 +42,8 @@ class Terms(BaseModel):
 
     dataset: str
     data_fingerprint: str
-    tuned: dict[str, str]
-    recipes: dict[str, str] = {}
+    tuned: dict[str, Named]
+    recipes: dict[str, Named] = {}
     sets: list[str] = []
     search: str = "random"
     space: dict[str, Any] = {}
@@ -178,8 +182,11 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def read_terms(file: Path) -> Terms | None:
+def read_terms(file: Path, remedy: str = OTHER_NAME) -> Terms | None:
     """The terms that a folder holds; None where it holds none.
+
+    Args:
+        remedy: what to do about a file that is not as it was written.
 
     Raises:
         RequestError: a file that no comparison wrote.
@@ -190,7 +197,7 @@ def read_terms(file: Path) -> Terms | None:
         return Terms.model_validate(parse_yaml(file.read_text(), str(file)))
     except (ValidationError, UnicodeDecodeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "no text"
-        raise RequestError(f"{file}: not as compare writes it ({reason}); {OTHER_NAME}") from None
+        raise RequestError(f"{file}: not as compare writes it ({reason}); {remedy}") from None
 
 
 def write_terms(file: Path, terms: Terms) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fuxictr_qnn.reporting.statistics import LEVEL
+from fuxictr_qnn.reporting.protocol import LEVEL
 from fuxictr_qnn.training.metrics import group_auc
 
 Array = np.ndarray

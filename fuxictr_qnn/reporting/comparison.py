@@ -14,8 +14,8 @@ import numpy as np
 from fuxictr_qnn.errors import RequestError, nearest
 from fuxictr_qnn.reporting.bootstrap import REPEATS, RankedScores, interval, resample
 from fuxictr_qnn.reporting.entries import Entry
+from fuxictr_qnn.reporting.protocol import LEAST_SEEDS
 from fuxictr_qnn.reporting.statistics import (
-    LEAST_SEEDS,
     Welch,
     detectable_difference,
     holm,
@@ -82,15 +82,15 @@ def compare_entries(
     *,
     significance: bool = False,
     repeats: int = REPEATS,
-    users_of: Callable[[Run], Users] = lambda run: Users(),
+    users_of: Callable[[Sequence[Run]], Users] = lambda runs: Users(),
 ) -> Comparison:
     """Compare entries on the same data.
 
     Args:
-        comparator: label or expid; None: by `fixed_comparator`, else by `choose_comparator`.
+        comparator: label or expid; None: `fixed_comparator`, else by `choose_comparator`.
         significance: refuse entries with too few seeds for a test; else they are left out of the tests.
         repeats: of the bootstrap.
-        users_of: the users of a run's test rows, where the runs' scores name no groups.
+        users_of: the users of the test rows that these runs share, where their scores name no groups.
 
     Raises:
         RequestError: an unknown comparator; with `significance`, every entry with too few seeds.
@@ -99,11 +99,15 @@ def compare_entries(
     tested = [entry for entry in ranked if not entry.recipe and _seeds_tested(entry) >= LEAST_SEEDS]
     if significance and (problems := _too_few(ranked)):
         raise RequestError(problems)
-    chosen = (
-        _find(ranked, comparator) if comparator else fixed_comparator(ranked) or choose_comparator(tested)
-    )
+    fixed = fixed_comparator(ranked)
+    if comparator:
+        chosen = _find(ranked, comparator)
+    elif fixed:
+        chosen = next((entry for entry in ranked if entry.label == fixed), None)
+    else:
+        chosen = choose_comparator(tested)
     notes = list(_untested([entry for entry in ranked if entry not in tested and not entry.recipe]))
-    if why := _why_untested(chosen, tested):
+    if why := _why_untested(chosen, tested, fixed):
         return Comparison(ranked, chosen, untested=why, notes=notes)
     found = _resampled(tested, repeats, users_of)
     notes += found.notes
@@ -126,12 +130,12 @@ def compare_entries(
     )
 
 
-def fixed_comparator(entries: Sequence[Entry]) -> Entry | None:
-    """The one that the comparison which all entries are of fixed before it read the test split."""
+def fixed_comparator(entries: Sequence[Entry]) -> str | None:
+    """The label that the comparison which all entries are of fixed before it read the test split."""
     roles = [entry.role for entry in entries]
     if None in roles or len({role.comparison for role in roles}) != 1:
         return None
-    return next((entry for entry in entries if entry.role.comparator), None)
+    return roles[0].comparator
 
 
 def choose_comparator(entries: Sequence[Entry]) -> Entry | None:
@@ -166,10 +170,12 @@ def _untested(entries: Sequence[Entry]) -> Iterator[str]:
         yield f"Outside the tests, which need {LEAST_SEEDS} seeds: {who}"
 
 
-def _why_untested(chosen: Entry | None, tested: Sequence[Entry]) -> str | None:
+def _why_untested(chosen: Entry | None, tested: Sequence[Entry], fixed: str | None) -> str | None:
     """Why nothing can be tested against this comparator; None where something can."""
     if len(tested) < 2:
         return f"they take two models with at least {LEAST_SEEDS} seeds each"
+    if chosen is None and fixed:
+        return f"the comparator {fixed}, fixed before the test split was read, has no row here"
     if chosen is None:
         return "no model has a validation AUC, which chooses the comparator"
     if chosen in tested:
@@ -217,14 +223,16 @@ class _Resampled:
     notes: tuple[str, ...] = ()
 
 
-def _resampled(entries: Sequence[Entry], repeats: int, users_of: Callable[[Run], Users]) -> _Resampled:
+def _resampled(
+    entries: Sequence[Entry], repeats: int, users_of: Callable[[Sequence[Run]], Users]
+) -> _Resampled:
     """The bootstrap over the rows of the users, or why there is none."""
     runs = [run for entry in entries for run in entry.runs if "AUC" in run.record.test]
     shared = _shared(runs)
     if isinstance(shared, str):
         return _Resampled(notes=(f"{UNDECIDED}: {shared}",))
     labels, clusters = shared
-    users = Users(clusters) if clusters is not None else _users(entries, users_of)
+    users = Users(clusters) if clusters is not None else users_of(runs)
     clusters = users.numbers
     if clusters is not None and len(clusters) != len(labels):
         why = f"{len(labels):,} test rows have scores, and the users of {len(clusters):,} are known"
@@ -234,12 +242,6 @@ def _resampled(entries: Sequence[Entry], repeats: int, users_of: Callable[[Run],
     values = iter(resample(models, count, repeats))
     aucs = {e.label: np.mean([next(values) for _ in range(_seeds_tested(e))], axis=0) for e in entries}
     return _Resampled(aucs, "rows" if clusters is None else "users", (users.note,) if users.note else ())
-
-
-def _users(entries: Sequence[Entry], users_of: Callable[[Run], Users]) -> Users:
-    """By the first config that names them: all have the same rows."""
-    found = (users_of(entry.runs[0]) for entry in entries)
-    return next((users for users in found if users.numbers is not None or users.note), Users())
 
 
 def _shared(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray | None] | str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice, repeat
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from fuxictr_qnn.reporting.entries import UNSET, Entry, fewest_keys, shown, varying_keys
+from fuxictr_qnn.reporting.entries import Entry, fewest_keys, varying_keys, with_unusual
 from fuxictr_qnn.reporting.theme import MARKERS, SERIES, light
 
 if TYPE_CHECKING:
@@ -60,11 +61,12 @@ def show_least_span(axis: Axes) -> None:
 def briefly_named(entries: Sequence[Entry]) -> list[Entry]:
     """With labels that have room beside a picture.
 
-    A long one keeps the settings only that it takes to tell the entry from others of its expid.
+    A long one keeps the settings only that it takes to tell the entry from others of its expid; where these
+    are too long as well, or another's, the hash of its config.
     """
     names = [entry.label if len(entry.label) <= LETTERS else _brief(entry, entries) for entry in entries]
     labels = [
-        name if names.count(name) == 1 else f"{entry.record.expid} [{entry.record.config_digest}]"
+        name if len(name) <= LETTERS and names.count(name) == 1 else _by_hash(entry)
         for name, entry in zip(names, entries, strict=True)
     ]
     return [replace(entry, label=label) for entry, label in zip(entries, labels, strict=True)]
@@ -73,37 +75,63 @@ def briefly_named(entries: Sequence[Entry]) -> list[Entry]:
 def _brief(entry: Entry, entries: Sequence[Entry]) -> str:
     expid = entry.record.expid
     same = [other.settings for other in entries if other.record.expid == expid]
-    own = [f"{key}={shown(entry.settings.get(key, UNSET))}" for key in fewest_keys(same, varying_keys(same))]
-    return cut(f"{expid} ({', '.join(own)})" if own else expid, LETTERS)
+    return with_unusual(expid, entry.settings, same, fewest_keys(same, varying_keys(same)))
+
+
+def _by_hash(entry: Entry) -> str:
+    digest = f" [{entry.record.config_digest}]"
+    return cut(entry.record.expid, LETTERS - len(digest)) + digest
 
 
 def cut(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
-def styles(items: Sequence) -> list[tuple[str, str]]:
+def styles(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     """Colour and marker of each; the first ones that are ranked have their own."""
-    own = iter(zip(map(light, SERIES), MARKERS, strict=True))
-    ranked = _ranked(items)
+    own = series(len(entries))
     soft = light("soft"), "o"
-    return [next(own, soft) if is_ranked else soft for is_ranked in ranked]
+    return [next(own) if is_ranked else soft for is_ranked in _ranked(entries)]
 
 
-def _ranked(items: Sequence) -> list[bool]:
+def series(count: int) -> Iterator[tuple[str, str]]:
+    """Colours and markers; those that come late share one."""
+    yield from islice(zip(map(light, SERIES), MARKERS, strict=True), count)
+    yield from repeat((light("soft"), "o"), count - COLOURED)
+
+
+def _ranked(entries: Sequence[Entry]) -> list[bool]:
     """Recipes are not, unless there is nothing else."""
-    recipes = [isinstance(item, Entry) and item.recipe for item in items]
-    return [not recipe or all(recipes) for recipe in recipes]
+    return [not entry.recipe or all(other.recipe for other in entries) for entry in entries]
+
+
+def ranked_of(entries: Sequence[Entry]) -> list[Entry]:
+    """Without recipes, unless there is nothing else."""
+    return [entry for entry, is_ranked in zip(entries, _ranked(entries), strict=True) if is_ranked]
 
 
 def coloured(entries: Sequence[Entry]) -> list[Entry]:
     """Those that have a colour of their own."""
-    ranked = zip(entries, _ranked(entries), strict=True)
-    return [entry for entry, is_ranked in ranked if is_ranked][:COLOURED]
+    return ranked_of(entries)[:COLOURED]
 
 
 def about_grey(entries: Sequence[Entry]) -> str:
     """What a caption says of the soft colour."""
-    return "" if all(_ranked(entries)) else " Grey: outside the ranking."
+    return f" Grey: {others}." if (others := _without_colour(entries)) else ""
+
+
+def about_left_out(entries: Sequence[Entry]) -> str:
+    """What a caption says where only those with a colour are drawn."""
+    return f" Not drawn: {others}." if (others := _without_colour(entries)) else ""
+
+
+def _without_colour(entries: Sequence[Entry]) -> str:
+    ranked = ranked_of(entries)
+    reasons = {
+        f"what comes after the first {COLOURED}": len(ranked) > COLOURED,
+        "what is outside the ranking": len(ranked) < len(entries),
+    }
+    return ", and ".join(reason for reason, holds in reasons.items() if holds)
 
 
 def legend(figure: Figure, entries: Sequence[Entry], numbered: int = 0) -> None:

@@ -6,9 +6,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from fuxictr_qnn.reporting.drawing import cut, show_least_span, styles
+from fuxictr_qnn.reporting.drawing import series, show_least_span
 from fuxictr_qnn.reporting.entries import (
     AUC_OF,
     UNSET,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CROWD = 8  # more values are written upright, more groups in one colour and without a name
-LETTERS = 44  # of a name in the legend of a small plot
+LETTERS = 44  # of a line in the legend of a small plot
 AXIS_LETTERS = 40  # below a small plot
 NAMES = {"num_row": "M: rows of the product", "num_heads": "H: heads", "num_layers": "L: layers"}
 
@@ -57,7 +58,8 @@ def draw_effect(axis: Axes, key: str, groups: Sequence[Sequence[Entry]]) -> None
         axis.tick_params(axis="x", labelrotation=90 if len(places) > CROWD else 0)
         axis.margins(x=0.02 if len(places) > CROWD else 0.2)
     crowded = len(groups) > CROWD
-    for group, name, (colour, marker) in zip(groups, _names(groups, key), styles(groups), strict=True):
+    looks = series(len(groups))
+    for group, name, (colour, marker) in zip(groups, _names(groups, key), looks, strict=True):
         points = []
         for entry in group:
             value, spread = entry.settings.get(key, UNSET), entry.spread(split, "AUC")
@@ -90,8 +92,13 @@ def _have_room(values: Sequence[float]) -> bool:
     )
 
 
+def lines_of_legend(key: str, groups: Sequence[Sequence[Entry]]) -> int:
+    named = _names(groups, key) if 1 < len(groups) <= CROWD else []
+    return sum(name.count("\n") + 1 for name in named)
+
+
 def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
-    """What tells each group from the others: its expid, or settings."""
+    """What tells each group from the others: its expid, or settings, on as many lines as they take."""
     expids = [{entry.record.expid for entry in group} for group in groups]
     if all(len(names) == 1 for names in expids) and len(set.union(*expids)) == len(groups):
         return [next(iter(names)) for names in expids]
@@ -102,6 +109,7 @@ def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
 
 
 def _settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
-    values = {name: shown(settings.get(name, UNSET)) for name in keys}
+    """The model first; what a model has not, or leaves to its constructor, goes without saying."""
+    values = {name: shown(settings[name]) for name in sorted(keys, key="model".__ne__) if name in settings}
     text = ", ".join(value if name == "model" else f"{name}={value}" for name, value in values.items())
-    return cut(text, LETTERS)
+    return fill(text, LETTERS, break_long_words=False, break_on_hyphens=False) or UNSET

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fuxictr_qnn.errors import RequestError, unknown
-from fuxictr_qnn.reporting.published import load_published
+from fuxictr_qnn.reporting.reproduced import is_published_recipe
 from fuxictr_qnn.reporting.statistics import Spread
 from fuxictr_qnn.runs.run import FailedRun, Record, Run
 
@@ -25,17 +25,17 @@ class Role:
     """What a comparison fixed about one of its configs before it read the test split.
 
     Attributes:
-        label: the name of its row there.
-        comparison: the folder of the comparison.
+        label: the name of its row there; None where several comparisons have several.
+        comparison: the folder of the comparison; None: it is of several, or not of comparisons alone.
+        comparator: the label of the row that all others are compared with there.
         recipe, proposed: as in `Entry`.
-        comparator: whether the others are compared with it.
     """
 
-    label: str
-    comparison: Path
+    label: str | None
+    comparison: Path | None = None
+    comparator: str | None = None
     recipe: bool = False
     proposed: bool = False
-    comparator: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Entry:
         recipe: a config as it stands, perhaps a published one: outside ranking and tests.
         failed: seeds that have no result -> why.
         proposed: somebody's own model, which is no baseline.
-        role: in the comparison that all runs are of; None where there is none.
+        role: in the comparisons that runs are of; None where there is none.
     """
 
     label: str
@@ -74,7 +74,7 @@ class Entry:
     @property
     def kind_of_recipe(self) -> str:
         """Whether its settings are published ones, for which nobody knows how many were tried."""
-        published = load_published().has_recipe(self.record.expid, self.settings)
+        published = is_published_recipe(self.record.expid, self.record.config_digest)
         return PUBLISHED_RECIPE if published else OTHER_RECIPE
 
     @property
@@ -144,14 +144,24 @@ def _entry(
 ) -> Entry:
     by_seed = tuple(sorted(runs, key=lambda run: run.seed))
     named = runs[0].record.expid in recipes
-    recipe, proposed = (role.recipe, role.proposed) if role else (named, False)
-    return Entry(label, by_seed, recipe, _lost(runs, failed), proposed, role)
+    if role is None:
+        return Entry(label, by_seed, named, _lost(runs, failed))
+    recipe = role.recipe or (named and role.comparison is None)
+    return Entry(label, by_seed, recipe, _lost(runs, failed), role.proposed, role)
 
 
 def _shared_role(roles: Iterable[Role | None]) -> Role | None:
-    """Of a config; None where its runs are of several comparisons, or one is of none."""
-    first, *others = set(roles)
-    return None if others else first
+    """Of a config. What any comparison keeps out of the ranking or of the baselines stays out of it."""
+    found = set(roles)
+    if len(found) == 1:
+        return found.pop()
+    known = found - {None}
+    labels = {role.label for role in known}
+    return Role(
+        labels.pop() if len(labels) == 1 else None,
+        recipe=any(role.recipe for role in known),
+        proposed=any(role.proposed for role in known),
+    )
 
 
 def _check_recipes(recipes: Collection[str], entries: Sequence[Entry]) -> None:
@@ -178,18 +188,24 @@ def labels_of(runs: Sequence[Run], roles: Sequence[Role | None] = ()) -> list[st
     """
     labels = []
     for run, role in zip_longest(runs, roles):
-        if role is not None:
+        if role is not None and role.label is not None:
             labels.append(role.label)
             continue
         same = [other.settings for other in runs if other.record.expid == run.record.expid]
-        usual = {key: _usual([other.get(key, UNSET) for other in same]) for key in varying_keys(same)}
-        named = {key: run.settings[key] for key in usual if key in run.settings}
-        own = [f"{key}={shown(value)}" for key, value in named.items() if value != usual[key]]
-        labels.append(f"{run.record.expid} ({', '.join(own)})" if own else run.record.expid)
+        labels.append(with_unusual(run.record.expid, run.settings, same, varying_keys(same)))
     return [
         label if labels.count(label) == 1 else f"{label} [{run.record.config_digest}]"
         for label, run in zip(labels, runs, strict=True)
     ]
+
+
+def with_unusual(
+    name: str, settings: Mapping[str, Any], among: Sequence[Mapping[str, Any]], keys: Iterable[str]
+) -> str:
+    """A name with those of these settings that most of the others have otherwise."""
+    usual = {key: _usual([other.get(key, UNSET) for other in among]) for key in keys if key in settings}
+    own = [f"{key}={shown(settings[key])}" for key, value in usual.items() if settings[key] != value]
+    return f"{name} ({', '.join(own)})" if own else name
 
 
 NOT_USUAL = object()

@@ -13,6 +13,7 @@ from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.drawing import (
     WIDTH,
     about_grey,
+    about_left_out,
     briefly_named,
     coloured,
     far_behind,
@@ -21,9 +22,10 @@ from fuxictr_qnn.reporting.drawing import (
     legend_rows,
     log_scale,
     new_figure,
+    ranked_of,
     styles,
 )
-from fuxictr_qnn.reporting.effects import CROWD, draw_effect, one_key_apart
+from fuxictr_qnn.reporting.effects import draw_effect, lines_of_legend, one_key_apart
 from fuxictr_qnn.reporting.entries import AUC_OF, Entry, shown_split
 from fuxictr_qnn.reporting.labels import place_labels
 from fuxictr_qnn.reporting.theme import light, themed
@@ -242,14 +244,14 @@ def _draw_cost(
 
 
 def effects(entries: Sequence[Entry]) -> Picture | None:
-    """AUC by a setting, among entries that are equal in all others."""
-    found = dict(list(one_key_apart(entries))[:PANELS])
+    """AUC by a setting, among ranked entries that are equal in all others."""
+    found = dict(list(one_key_apart(ranked_of(entries)))[:PANELS])
     if not found:
         return None
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
-    named = max((len(groups) for groups in found.values() if len(groups) <= CROWD), default=0)
-    figure = new_figure(WIDTH, (2.7 + 0.16 * named) * rows)
+    lines = max(lines_of_legend(key, groups) for key, groups in found.items())
+    figure = new_figure(WIDTH, (2.7 + 0.16 * lines) * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (key, groups) in zip(axes, found.items(), strict=False):
         draw_effect(axis, key, groups)
@@ -278,7 +280,10 @@ def calibration(entries: Sequence[Entry]) -> Picture | None:
     axis.axhline(0, color=light("soft"), linewidth=1)
     axis.set(xlabel="predicted click probability", ylabel="observed \N{MINUS SIGN} predicted")
     legend(figure, drawn)
-    caption = "Test rows of all seeds in 20 bins of equally many; above 0 the model expects too few clicks."
+    caption = (
+        "Test rows of all seeds in 20 bins of equally many; above 0 the model expects too few clicks."
+        f"{about_left_out(entries)}"
+    )
     return Picture("calibration", "Calibration", caption, figure)
 
 

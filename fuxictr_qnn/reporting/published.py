@@ -62,11 +62,6 @@ class Figure:
         """Whether it was measured with the settings of this config of ours."""
         return self.expid is not None and expid in (self.expid, f"{self.expid}_parity")
 
-    def agrees_with(self, settings: Mapping[str, Any]) -> bool:
-        """Whether no setting is another than what is known of it."""
-        known = {**self.settings, **self.variant}
-        return all(same(settings[key], value) for key, value in known.items() if key in settings)
-
 
 def same(ours: Any, theirs: Any) -> bool:
     """Whether two settings are the same, however their names are written."""
@@ -112,7 +107,8 @@ class Slip(_Strict):
 
     def concerns(self, figure: Figure) -> bool:
         def agrees(key: str, wanted: Any) -> bool:
-            found = getattr(figure, key) if key in FIELDS else figure.variant.get(key)
+            said = {**figure.settings, **figure.variant}
+            found = getattr(figure, key) if key in FIELDS else said.get(key)
             return found in wanted if isinstance(wanted, list) else found == wanted
 
         return all(agrees(key, wanted) for key, wanted in self.where.items())
@@ -215,9 +211,9 @@ class Published(_Strict):
     def figures(self) -> tuple[Figure, ...]:
         return tuple(figure for table in self.tables for figure in table.figures())
 
-    def has_recipe(self, expid: str, settings: Mapping[str, Any]) -> bool:
-        """Whether a figure was measured with this config of ours, and nothing that is known of it differs."""
-        return any(figure.is_of(expid) and figure.agrees_with(settings) for figure in self.figures)
+    def names(self, expid: str) -> bool:
+        """Whether a figure was measured with the settings of this config of ours."""
+        return any(figure.is_of(expid) for figure in self.figures)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, Literal
 
 from fuxictr_qnn.data.download.checksum import md5_of
@@ -64,6 +65,18 @@ def figure_beside(
         return -told.count(False), own, told.count(True), figure.values["AUC"]
 
     return max(filter(fits, published.figures), key=preference, default=None)
+
+
+def is_published_recipe(expid: str, config_digest: str) -> bool:
+    """Whether a config is one of the model_zoo that a figure was published for, unchanged."""
+    return load_published().names(expid) and _installed_digest(expid) == config_digest
+
+
+@cache
+def _installed_digest(expid: str) -> str:
+    from fuxictr_qnn.config.load import load_experiment  # imports torch, for the models' defaults
+
+    return load_experiment(expid).experiment.digest
 
 
 def verdict(

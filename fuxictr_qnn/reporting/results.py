@@ -8,9 +8,10 @@ from functools import cached_property
 
 from fuxictr_qnn.reporting.comparison import Comparison, fixed_comparator
 from fuxictr_qnn.reporting.entries import Entry
+from fuxictr_qnn.reporting.protocol import LEAST_GAIN, POWER
 from fuxictr_qnn.reporting.published import Figure, load_published
 from fuxictr_qnn.reporting.reproduced import figure_beside, verdict
-from fuxictr_qnn.reporting.statistics import LEAST_GAIN, POWER, Spread
+from fuxictr_qnn.reporting.statistics import Spread
 from fuxictr_qnn.reporting.table import MISSING, Cell, Table, TableRow
 
 DECIMALS = 5
@@ -276,7 +277,7 @@ def _about_tests(comparison: Comparison) -> Iterator[str]:
 
 
 def _fixed(comparison: Comparison) -> str:
-    if comparison.comparator is not fixed_comparator(comparison.entries):
+    if comparison.comparator.label != fixed_comparator(comparison.entries):
         return ""
     return ", as fixed before the test split was read"
 

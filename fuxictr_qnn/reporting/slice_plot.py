@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fuxictr_qnn.reporting.drawing import WIDTH, coloured, legend, legend_rows, new_figure, styles
+from fuxictr_qnn.reporting.drawing import (
+    WIDTH,
+    about_left_out,
+    coloured,
+    legend,
+    legend_rows,
+    new_figure,
+    styles,
+)
 from fuxictr_qnn.reporting.entries import Entry
 from fuxictr_qnn.reporting.plots import Picture, require_matplotlib
 from fuxictr_qnn.reporting.slices import Sliced
@@ -43,6 +51,7 @@ def draw_slices(sliced: Sliced, entries: Sequence[Entry]) -> Picture:
             axis.locator_params(axis="x", nbins=5)
         legend(figure, shown)
     caption = "A dot is a seed. Right of the line the model expects more clicks than there were."
+    caption += about_left_out(entries)
     return Picture(f"slices-{sliced.feature}", f"By {sliced.feature}", caption, figure)
 
 

@@ -14,11 +14,9 @@ from functools import cache
 import numpy as np
 from scipy import optimize, stats
 
-LEVEL = 0.95  # of intervals; tests reject at 1 - LEVEL
-POWER = 0.8
-LEAST_SEEDS = 3  # fewer say nothing about the spread: no test is made
+from fuxictr_qnn.reporting.protocol import LEAST_GAIN, LEVEL, POWER
+
 NODES = 64  # a side, of the integral that gives a power
-LEAST_GAIN = 0.0005  # AUC; less is a tie whatever the tests say
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,18 +32,23 @@ class Users:
     note: str = ""
 
 
-def users_of(run: Run, places: Places) -> Users:
-    """The users of a run's test rows, by `user_col` of its dataset, read from its build.
+def users_of(runs: Iterable[Run], places: Places) -> Users:
+    """The users of the test rows that these runs share, by `user_col` of their dataset, read from its build.
 
     Users that training hardly saw share an id: each of their rows counts as a user of its own.
 
     Args:
         places: where raw data and builds lie.
     """
-    column = user_column(run)
-    if column is None:
+    columns = {column: run.data for run in runs if (column := user_column(run)) is not None}
+    if not columns:
         return Users()
-    dataset_id, fingerprint = run.data
+    if len(columns) > 1:
+        several = ", ".join(sorted(columns))
+        return Users(
+            note=f"The rows were drawn one by one: the runs name several columns of users ({several})"
+        )
+    ((column, (dataset_id, fingerprint)),) = columns.items()
     folder = build_named(fingerprint, dataset_id, places)
     if folder is None:
         return Users(

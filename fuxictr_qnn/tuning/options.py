@@ -18,7 +18,7 @@ class Options:
         prune: "median" or "asha" end hopeless trials early.
         retry_failed: do failed trials again.
         retry_killed: go on with trials whose process was killed.
-        tag: do only trials whose name or values contain it.
+        tag: do only trials whose hash or values contain it.
         keep: of so many best trials the weights stay.
     """
 

@@ -80,7 +80,7 @@ class Sweep:
         if options.tag is not None and not any(self._is_tagged(trial) for trial in self.search.planned):
             names = [text for trial in self.search.planned for text in (trial.digest, *trial.words)]
             raise RequestError(
-                f"--tag {options.tag}: no trial has it in its name or values.{nearest(options.tag, names)}"
+                f"--tag {options.tag}: no trial has it in its hash or values.{nearest(options.tag, names)}"
             )
 
     def _search(self) -> Search:
@@ -200,11 +200,11 @@ class Sweep:
         return state == "pruned" and self._rule is not None
 
     def _is_tagged(self, trial: Trial) -> bool:
-        """Whether the tag is one `key=value` of the trial, or stands in its name or values."""
+        """Whether the tag is one `key=value` of the trial, or stands in its hash or values."""
         tag = self.options.tag
         if tag is not None and "=" in tag:  # num_row=1 is not num_row=13
             return tag in trial.words
-        return tag is None or tag in trial.name or tag in trial.label
+        return tag is None or any(tag in text for text in (trial.digest, *trial.words))
 
     def start(self, row: Row) -> Job:
         """The job of a trial, which is under way from now on."""

@@ -112,13 +112,13 @@ def read_tuner(file: Path, overrides: Iterable[str] = ()) -> Tuner:
     """
     data, problems = read_yaml(file), []
     sets = parse_overrides(overrides, problems)
-    stray = [key for key in data if key not in BLOCKS]
+    stray = [str(key) for key in data if key not in BLOCKS]
     axes, fixed = _space(file, data, sets, problems)
     base = _base(file, data, problems)
     dataset_id = _dataset_id(file, data, base, problems) if base else None
     dataset = _dataset(file, data, base, dataset_id, problems) if base and dataset_id else None
     if problems or base is None or dataset is None:
-        raise RequestError(problems)
+        raise RequestError([*problems, *_misspelt(file, stray)])
     renamed = base.get("dataset_id") in UNSET  # as FuxiCTR's autotuner does
     return Tuner(
         file=file,
@@ -130,6 +130,11 @@ def read_tuner(file: Path, overrides: Iterable[str] = ()) -> Tuner:
         fixed=fixed,
         notes=[f"{file}: {', '.join(stray)}: no part of a tuner file, without effect"] if stray else [],
     )
+
+
+def _misspelt(file: Path, stray: Iterable[str]) -> list[str]:
+    guesses = {key: nearest(key, BLOCKS) for key in stray}
+    return [f"{file}: {key}: no part of a tuner file.{guess}" for key, guess in guesses.items() if guess]
 
 
 def _space(

@@ -58,6 +58,6 @@ def test_a_model_of_ones_own_against_a_baseline(fuxictr, tmp_path):
     assert sorted((row["expid"], row["seed"]) for row in rows) == [
         (expid, str(seed)) for expid in ("LR_clicks", "Tiny_clicks") for seed in (1, 2, 3)
     ]
-    assert all(0 < float(row["test_AUC"]) < 1 for row in rows)
+    assert all(float(row["test_AUC"]) > 0.6 for row in rows)
     if has_matplotlib():
         assert list((tmp_path / "comparisons/it/plots").glob("clicks-*.png"))

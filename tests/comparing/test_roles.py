@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
-from fuxictr_qnn.comparing import roles
+from fuxictr_qnn.comparing.folder import Folder
 from fuxictr_qnn.comparing.results import report_on
-from fuxictr_qnn.comparing.roles import counted, role_of
+from fuxictr_qnn.comparing.roles import Roles
 from fuxictr_qnn.errors import RequestError
 from fuxictr_qnn.reporting.report import sections_of
 from fuxictr_qnn.reporting.results import results_table
 from fuxictr_qnn.runs.finding import find_runs
+from tests.comparing.made_pool import MadePool
 from tests.reporting.made_runs import make_run
 
 
-@pytest.fixture(autouse=True)
-def unread():
-    roles._roles.cache_clear()
-
-
 def reported(*places, **options):
-    found = find_runs(places)
-    (section,) = sections_of(counted(found.runs)[0], failed=found.failed, role_of=role_of, **options)
+    found, roles = find_runs(places), Roles()
+    runs, _ = roles.counted(found.runs)
+    (section,) = sections_of(runs, failed=found.failed, role_of=roles.of, **options)
     return section.comparison
 
 
@@ -76,7 +76,7 @@ def test_runs_that_the_comparison_does_not_count_are_named(bench):
     bench.do()
     runs = find_runs([bench.folder.path]).runs
     make_run(bench.folder.runs, "FM_clicks", 1)
-    kept, left_out = counted(find_runs([bench.folder.path]).runs)
+    kept, left_out = Roles().counted(find_runs([bench.folder.path]).runs)
     assert [run.folder for run in kept] == [run.folder for run in runs]
     assert len(left_out) == 1 and "FM_clicks" in left_out[0] and "does not count" in left_out[0]
 
@@ -92,12 +92,84 @@ def test_before_anything_is_fixed_and_outside_of_comparisons_there_are_no_roles(
     bench.do()
     (bench.folder.path / "chosen.yaml").unlink()
     run = find_runs([bench.folder.path]).runs[0]
-    assert role_of(run) is None and counted([run]) == ([run], [])
-    assert role_of(find_runs([make_run(tmp_path / "plain", "LR_shop", 1)]).runs[0]) is None
+    assert Roles().of(run) is None and Roles().counted([run]) == ([run], [])
+    plain = find_runs([make_run(tmp_path / "plain", "LR_shop", 1)]).runs[0]
+    assert Roles().of(plain) is None
+    assert Roles().of(replace(plain, folder=Path("/LR_shop-12345678/seed1"))) is None  # a disk of its own
 
 
-def test_damaged_files_are_named(bench):
+def test_somebodys_own_comparison_yaml_means_nothing(tmp_path):
+    make_run(tmp_path / "runs", "LR_shop", 1)
+    (tmp_path / "comparison.yaml").write_text("models: [LR]")
+    assert Roles().of(find_runs([tmp_path]).runs[0]) is None
+
+
+def test_a_seed_that_the_comparison_does_not_count(bench):
+    """Such as the one that trials had."""
+    bench.do(more_seeds=5)
+    folder = next(bench.folder.runs.glob("LR_clicks-*/seed3"))
+    for seed in (4, 99):
+        shutil.copytree(folder, other := folder.with_name(f"seed{seed}"))
+        for name in ("metrics.json", "config.yaml"):
+            said = yaml.safe_load((other / name).read_text())
+            (other / name).write_text(json.dumps(said | {"seed": seed}))
+    found = find_runs([bench.folder.path])
+    assert len(found.runs) == 3 + 5 + 5 + 2, found.left_out
+    _, left_out = Roles().counted(found.runs)
+    assert sorted(text.split("/seed")[1][:2] for text in left_out) == ["4'", "99"]
+    assert next(e for e in reported(bench.folder.path).entries if e.label == "LR_clicks").seeds == [1, 2, 3]
+
+
+def test_a_row_that_got_its_first_result_after_the_choice(bench):
+    """chosen.yaml names its config all the same."""
+    broken = MadePool(lambda run, seed: "a bug" if run.expid == "LR_clicks" and seed != 2024 else None)
+    bench.do(broken)
+    assert bench.folder.chosen["configs"]["LR_clicks"]["seeds"] == []
+    assert [entry.label for entry in reported(bench.folder.path).entries] == ["QNNalpha_clicks", "DNN_clicks"]
+    done, _ = bench.do(seeds=4)
+    rows = [entry.label for entry in reported(bench.folder.path).entries]
+    assert "LR_clicks" in rows and rows == [e.label for e in report_on(done)[0].comparison.entries]
+
+
+def test_without_the_comparator_nothing_is_tested(bench):
+    """Another one would be chosen with the test scores in sight."""
     bench.do()
-    (bench.folder.path / "chosen.yaml").write_text(json.dumps({"comparator": "x"}))
-    with pytest.raises(RequestError, match="chosen.yaml: not as compare writes it"):
-        counted(find_runs([bench.folder.path]).runs)
+    for folder in bench.folder.runs.glob("DNN_clicks-*"):
+        shutil.rmtree(folder)
+    found = reported(bench.folder.path)
+    assert found.comparator is None and found.differences == {}
+    assert (
+        found.untested == "the comparator DNN_clicks, fixed before the test split was read, has no row here"
+    )
+    assert "No test and no ranking: the comparator DNN_clicks" in " ".join(results_table("x", found).notes)
+
+
+def test_in_a_report_on_two_comparisons_recipes_stay_recipes(bench, tmp_path):
+    """And somebody's own models are no baselines, whatever seeds each comparison has."""
+    names = {"recipes": ("QNNalpha_clicks",), "proposed": ("LR_clicks",)}
+    request = names | {"expids": ("DNN_clicks", "LR_clicks"), "trials": 0}
+    bench.do(**request)
+    first, bench.folder = bench.folder, Folder(tmp_path / "comparisons" / "other")
+    bench.do(**request, recipe_seeds=3, seeds=4)
+    found = reported(first.path, bench.folder.path)
+    by_label = {entry.label: entry for entry in found.entries}
+    assert by_label["QNNalpha_clicks"].seeds == [1, 2, 3] and by_label["QNNalpha_clicks"].recipe
+    assert by_label["LR_clicks"].proposed and found.comparator.label == "DNN_clicks"
+    assert "QNNalpha_clicks" not in found.best
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("chosen.yaml", {"comparator": "x"}),
+        ("chosen.yaml", {"when": "", "comparator": "x", "proposed": None, "configs": {"DNN_clicks": "x"}}),
+        ("comparison.yaml", {"recipes": {"QNNalpha_clicks": "QNNalpha"}}),
+    ],
+)
+def test_damaged_files_are_named(bench, name, content):
+    bench.do()
+    file = bench.folder.path / name
+    kept = yaml.safe_load(file.read_text()) if name == "comparison.yaml" else {}
+    file.write_text(json.dumps(kept | content))
+    with pytest.raises(RequestError, match=f"{name}: not as compare writes it.*put it back as it was"):
+        Roles().counted(find_runs([bench.folder.path]).runs)

@@ -140,6 +140,7 @@ class TestOneSession:
         assert [entry.label for entry in section.comparison.entries][0] == "QNNalpha_clicks"
         for part in (
             "2 trials of each model, at the same points of a shared space",
+            "; valid AUC of the trials 0.",
             "Final seeds: 1 to 3; none of them was tuned with",
             "The test split was scored 9 times: once for each final config and seed",
             "before any test split was read",

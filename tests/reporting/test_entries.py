@@ -7,8 +7,10 @@ import yaml
 
 from fuxictr_qnn.config import load_experiment
 from fuxictr_qnn.errors import RequestError
+from fuxictr_qnn.reporting import entries
 from fuxictr_qnn.reporting.entries import entries_by_data
-from fuxictr_qnn.reporting.published import load_published
+from fuxictr_qnn.reporting.published import load_published, same
+from fuxictr_qnn.reporting.reproduced import is_published_recipe
 from fuxictr_qnn.runs.finding import find_runs
 from fuxictr_qnn.runs.run import FailedRun
 from tests.reporting.made_runs import make_run
@@ -114,36 +116,43 @@ def test_what_a_row_knows(tmp_path):
 class TestKindsOfRecipes:
     """A published recipe has settings that a figure was published for, and whose budget nobody knows."""
 
-    @pytest.fixture
-    def settings(self):
-        def of(expid, *changes):
-            experiment = load_experiment(expid, overrides=list(changes)).experiment
-            return experiment.fit.model_dump() | experiment.features.model_dump() | experiment.model_params
+    @staticmethod
+    def is_published(expid, *changes) -> bool:
+        return is_published_recipe(expid, load_experiment(expid, overrides=list(changes)).experiment.digest)
 
-        return of
-
-    def test_every_config_that_a_figure_names(self, settings):
+    def test_every_config_that_a_figure_names(self):
         named = {figure.expid for figure in load_published().figures if figure.expid}
-        assert len(named) > 10
-        assert not [expid for expid in named if not load_published().has_recipe(expid, settings(expid))]
+        assert len(named) > 10 and all(map(self.is_published, named))
+
+    def test_these_configs_have_the_settings_of_their_figures(self):
+        for figure in load_published().figures:
+            if figure.expid:
+                experiment = load_experiment(figure.expid).experiment
+                ours = (
+                    experiment.fit.model_dump() | experiment.features.model_dump() | experiment.model_params
+                )
+                said = {key: value for key, value in figure.settings.items() if key in ours}
+                assert said and all(same(ours[key], value) for key, value in said.items()), figure
 
     @pytest.mark.parametrize(
-        ("expid", "changes"),
+        "change",
         [
-            ("QNNalpha_frappe", ["num_row=12"]),
-            ("QNNalpha_frappe", ["batch_size=2048"]),
-            ("QNNalpha_frappe_patient", []),
-            ("DNN_frappe", []),
+            *("num_row=12", "batch_size=2048", "self_ensemble=false", "residual=false", "khatri_rao=false"),
+            *("activation=null", "consistency=mse", "reduce_lr_patience=3", "average_last=3", "epochs=1"),
         ],
     )
-    def test_no_other(self, settings, expid, changes):
-        assert not load_published().has_recipe(expid, settings(expid, *changes))
+    def test_no_other_settings(self, change):
+        assert not self.is_published("QNNalpha_frappe", change)
+
+    @pytest.mark.parametrize("expid", ["QNNalpha_frappe_patient", "DNN_frappe"])
+    def test_no_other_config(self, expid):
+        assert not self.is_published(expid)
 
     def test_what_rows_are_called(self, tmp_path, monkeypatch):
         make_run(tmp_path, "DNN_shop", 1)
         ((_, (entry,)),) = tables(tmp_path, recipes=["DNN_shop"]).items()
         assert entry.kind_of_recipe == "config as it stands"
-        monkeypatch.setattr(type(load_published()), "has_recipe", lambda self, expid, settings: True)
+        monkeypatch.setattr(entries, "is_published_recipe", lambda expid, config_digest: True)
         assert entry.kind_of_recipe == "published recipe, budget unknown"
 
 

@@ -227,6 +227,15 @@ def test_more_entries_than_colours(tmp_path):
     curves = next(picture for picture in pictures(entries) if picture.name == "curves")
     names = [text.get_text() for text in curves.figure.legends[0].get_texts()]
     assert len(names) == COLOURED + 1 and names[-1] == "3 others"
+    assert curves.caption.endswith(" Grey: what comes after the first 8.")
+
+
+def test_effects_are_those_of_ranked_rows(tmp_path):
+    for name, skill in (("QNN_a", 0.6), ("QNN_b", 0.7), ("QNN_c", 0.8)):
+        make_run(tmp_path, name, 1, skill, model="QNN", params={"num_row": ord(name[-1])})
+    ((_, found),) = entries_by_data(find_runs([tmp_path]).runs, recipes=["QNN_c"]).items()
+    (panel,) = next(p for p in pictures(found) if p.name == "effects").figure.axes
+    assert len(panel.containers[0].lines[0].get_xdata()) == 2
 
 
 def test_curves_of_several_datasets_side_by_side(entries):
@@ -270,6 +279,22 @@ def test_groups_are_named_by_the_fewest_settings_that_tell_them_apart(tmp_path):
     ((_, entries),) = entries_by_data(find_runs([tmp_path]).runs).items()
     with_legend = next(p for p in pictures(entries) if p.name == "effects").figure.axes[0].get_legend()
     assert {text.get_text() for text in with_legend.get_texts()} == {"DNN", "DCNv2"}
+
+
+def test_names_of_groups_are_whole_and_leave_out_what_a_model_has_not():
+    """Two groups of one expid and two of another: no name is cut where what tells it apart would come."""
+    groups = [
+        [SimpleNamespace(record=SimpleNamespace(expid=model), settings={"model": model} | settings)]
+        for model, settings in (
+            ("DNN", {"embedding_regularizer": 0.001, "learning_rate": 0.001, "net_dropout": 0.1}),
+            ("DNN", {"embedding_regularizer": 0.001, "learning_rate": 0.003, "net_dropout": 0.1}),
+            ("DCNv2", {"num_cross_layers": 3, "learning_rate": 0.001, "embedding_regularizer": 0.001}),
+            ("DCNv2", {"num_cross_layers": 3, "learning_rate": 0.003, "embedding_regularizer": 0.1}),
+        )
+    ]
+    names = [name.replace("\n", " ") for name in _names(groups, "self_ensemble")]
+    assert len(set(names)) == 4 and not any("default" in name or "…" in name for name in names)
+    assert all(name.startswith(group[0].settings["model"]) for name, group in zip(names, groups, strict=True))
 
 
 def test_groups_that_nothing_tells_apart_are_named_at_once():
@@ -375,6 +400,25 @@ def test_a_long_name_is_cut_to_what_tells_it_apart(tmp_path):
     assert sorted(name.count("=") for name in names) == [0, 1, 2]  # a short one is whole
 
 
+def test_no_name_is_cut_within_a_setting(tmp_path):
+    """Nobody may read `average_las…` of a run that has `average_last=null`; the hash stands instead."""
+    base = {"reduce_lr_patience": 1, "max_lr_cuts": None, "average_last": None}
+    make_run(tmp_path, "DCNv2_frappe_long_name", 1, params=base)
+    patient = {"reduce_lr_patience": 3, "max_lr_cuts": 2}
+    make_run(tmp_path, "DCNv2_frappe_long_name", 1, params=base | patient)
+    make_run(tmp_path, "DCNv2_frappe_long_name", 1, params=base | {"average_last": 3, "note": "x" * LETTERS})
+    make_run(tmp_path, "DCNv2_frappe_long_name", 1, params=base | {"num_row": 2})
+    (entries,) = entries_by_data(find_runs([tmp_path]).runs).values()
+    short = {entry.record.config_digest: entry.label for entry in briefly_named(entries)}
+    assert len(set(short.values())) == 4 and max(map(len, short.values())) <= LETTERS
+    for digest, name in short.items():
+        settings = name.partition(" (")[2].removesuffix(")")
+        assert name.endswith(f" [{digest}]") or all(
+            text.count("=") == 1 for text in settings.split(", ") if text
+        )
+        assert "…" not in settings
+
+
 def test_a_name_is_the_same_in_every_picture_and_fits_the_legend(tmp_path):
     """The legend's columns are counted on the names that are drawn."""
     for rows in range(1, 9):
@@ -402,11 +446,14 @@ def test_recipes_are_grey_and_outside_the_order(tmp_path):
     looks = styles(entries)
     assert looks[2] == (light("soft"), "o") and len({colour for colour, _ in looks}) == 3
     shown = {picture.name: picture for picture in pictures(entries)}
-    assert all("Grey: outside the ranking." in shown[name].caption for name in ("seeds", "curves", "cost"))
+    assert all(
+        "Grey: what is outside the ranking." in shown[name].caption for name in ("seeds", "curves", "cost")
+    )
     assert "Numbers: the order of the table." in shown["cost"].caption
     (legend,) = shown["curves"].figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["DNN_shop", "FM_shop", "1 other"]
     (legend,) = shown["cost"].figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["1 DNN_shop", "2 FM_shop", "3 QNNalpha_shop"]
+    assert shown["calibration"].caption.endswith("Not drawn: what is outside the ranking.")
     alone = [entry for entry in entries if entry.recipe]
     assert styles(alone)[0][0] != light("soft") and "Grey" not in pictures(alone)[0].caption

@@ -156,7 +156,7 @@ def test_a_value_called_as_a_slice_is_has_a_row_of_its_own():
     numbers = {"rows": 9, "clicks": 3, "auc": 0.6, "predicted_over_observed": 1.0}
     numbers |= {"expected_calibration_error": 0.1, "corrected": 1.0}
     measured = [Measured(None, "LR", "all rows", kind, **numbers) for kind in ("all", "value")]
-    figure = draw_slices(Sliced("user", None, measured), [SimpleNamespace(label="LR")]).figure
+    figure = draw_slices(Sliced("user", None, measured), [SimpleNamespace(label="LR", recipe=False)]).figure
     assert figure.axes[0].get_lines()[0].get_ydata().tolist() == [0, 1]
 
 

@@ -57,14 +57,14 @@ def run_of(tmp_path, shop, **dataset):
 
 def test_users_are_those_of_the_raw_rows(tmp_path, shop):
     places, _, raw, session = shop
-    users = users_of(run_of(tmp_path, shop, user_col="user")[0], places)
+    users = users_of([run_of(tmp_path, shop, user_col="user")[0]], places)
     known = raw < 30
     pairs = set(zip(raw[known], users.numbers[known], strict=True))
     assert len(pairs) == len(set(raw[known])) == len(set(users.numbers[known]))
     assert len(set(users.numbers[~known])) == (~known).sum()  # nobody knows which of them are one user's
     assert set(users.numbers) == set(range(users.numbers.max() + 1))
     assert f"{(~known).sum()} of 400 test rows are of users without an id" in users.note
-    sessions = users_of(run_of(tmp_path / "meta", shop, user_col="session")[0], places)
+    sessions = users_of([run_of(tmp_path / "meta", shop, user_col="session")[0]], places)
     assert (sessions.numbers == session - session.min()).all() and sessions.note == ""
 
 
@@ -99,14 +99,14 @@ def test_without_the_build_rows_are_drawn_and_the_table_says_so(tmp_path, shop):
 
 def test_users_of_other_rows_decide_nothing(tmp_path, shop):
     entries = make_entries(tmp_path, {"QNNalpha_shop": 0.9, "DNN_shop": 0.6})
-    few = users_of(run_of(tmp_path / "x", shop, user_col="session")[0], shop[0])
+    few = users_of([run_of(tmp_path / "x", shop, user_col="session")[0]], shop[0])
     few = type(few)(few.numbers[:-1])
-    found = compare_entries(entries, repeats=5, users_of=lambda run: few)
+    found = compare_entries(entries, repeats=5, users_of=lambda runs: few)
     assert found.clusters is None and "400 test rows have scores, and the users of 399" in found.notes[0]
 
 
 def test_no_user_col_no_users(tmp_path, shop):
-    assert users_of(run_of(tmp_path, shop)[0], shop[0]).numbers is None
+    assert users_of([run_of(tmp_path, shop)[0]], shop[0]).numbers is None
 
 
 def from_before(folder):
@@ -124,7 +124,7 @@ def from_before(folder):
 def test_runs_from_before_user_col_have_that_of_their_dataset(tmp_path, dataset_id, column):
     columns = {"feature_cols": [{"name": column or "C1"}], **SPLITS}
     run = from_before(make_run(tmp_path, "DNN_x", 1, dataset_id=dataset_id, dataset=columns))
-    found = users_of(run, Places(tmp_path))
+    found = users_of([run], Places(tmp_path))
     assert found.numbers is None and (f"not by {column}" in found.note if column else found.note == "")
 
 
@@ -138,13 +138,13 @@ def test_runs_from_before_user_col_have_that_of_their_dataset(tmp_path, dataset_
 )
 def test_a_dataset_of_ones_own_may_have_an_installed_name(tmp_path, own):
     run = from_before(make_run(tmp_path, "DNN_x", 1, dataset_id="frappe_x1", dataset=SPLITS | own))
-    assert users_of(run, Places(tmp_path)) == Users()
+    assert users_of([run], Places(tmp_path)) == Users()
 
 
 def test_a_run_that_says_none_has_none(tmp_path):
     columns = {"feature_cols": [{"name": "user"}], **SPLITS}
     folder = make_run(tmp_path, "DNN_x", 1, dataset_id="frappe_x1", dataset=columns)
-    assert users_of(find_runs([folder]).runs[0], Places(tmp_path)) == Users()
+    assert users_of(find_runs([folder]).runs, Places(tmp_path)) == Users()
 
 
 @pytest.mark.parametrize("first", ["DNN_shop", "FM_shop"])
@@ -195,3 +195,12 @@ def test_installed_datasets_name_a_column_that_they_have():
     for name in ("demo", "frappe_x1", "ml_1m_x1", "ml_100k", "movielenslatest_x1", "tenrec_x1", "kkbox_x1"):
         spec = load_dataset(name).spec
         assert spec.user_col in [column.name for column in spec.active_columns]
+
+
+def test_several_columns_of_users(tmp_path, shop):
+    """Which of them is asked must not hang on who came first."""
+    one = run_of(tmp_path / "a", shop, user_col="user")[0]
+    other = run_of(tmp_path / "b", shop, user_col="session")[0]
+    for runs in ([one, other], [other, one]):
+        users = users_of(runs, shop[0])
+        assert users.numbers is None and "several columns of users (session, user)" in users.note

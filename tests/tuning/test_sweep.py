@@ -262,6 +262,8 @@ class TestAgain:
         assert [job.experiment.digest for job in pool.started] == [digest]
         with pytest.raises(RequestError, match="--tag num_row=9: no trial has it.*'num_row=4'"):
             bench.do(EIGHT, tag="num_row=9")
+        with pytest.raises(RequestError, match="--tag 2024: no trial has it"):  # the seed that all share
+            bench.do(EIGHT, tag="2024")
 
     def test_a_tag_with_a_value_means_that_value(self, bench):
         _, pool = bench.do({"num_row": [1, 13]}, tag="num_row=1")

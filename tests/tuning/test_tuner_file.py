@@ -170,6 +170,12 @@ class TestValues:
 
 
 class TestWrong:
+    def test_a_block_that_is_spelt_otherwise(self):
+        content = tuner_content(SPACE)
+        content["tuner_spaces"] = content.pop("tuner_space")
+        with pytest.raises(RequestError, match="tuner_space is missing(.|\n)*Did you mean 'tuner_space'"):
+            read_tuner(write(content))
+
     def test_everything_at_once(self):
         content = tuner_content({"num_row": [], "monitor": ["AUC", "logloss"], "epochs": [1, 2]})
         content["base_expid"] = "QNNalpha_click"

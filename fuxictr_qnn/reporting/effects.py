@@ -103,13 +103,13 @@ def _names(groups: Sequence[Sequence[Entry]], key: str) -> list[str]:
     if all(len(names) == 1 for names in expids) and len(set.union(*expids)) == len(groups):
         return [next(iter(names)) for names in expids]
     firsts = [group[0].settings for group in groups]
-    keys = sorted((name for name in varying_keys(firsts) if name != key), key=lambda name: name != "model")
-    few = fewest_keys(firsts, keys)
+    keys = [name for name in varying_keys(firsts) if name != key]
+    few = fewest_keys(firsts, keys, [name for name in keys if name == "model"])
     return [_settings(settings, few) for settings in firsts]
 
 
 def _settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """The model first; what a model has not, or leaves to its constructor, goes without saying."""
-    values = {name: shown(settings[name]) for name in sorted(keys, key="model".__ne__) if name in settings}
+    """What a model has not, or leaves to its constructor, goes without saying."""
+    values = {name: shown(settings[name]) for name in keys if name in settings}
     text = ", ".join(value if name == "model" else f"{name}={value}" for name, value in values.items())
     return fill(text, LETTERS, break_long_words=False, break_on_hyphens=False) or UNSET

@@ -225,9 +225,12 @@ def varying_keys(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def fewest_keys(several: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
-    """So many of the keys as tell the settings apart, the one that tells most of them apart first."""
-    left, few = list(keys), []
+def fewest_keys(
+    several: Sequence[Mapping[str, Any]], keys: Iterable[str], given: Iterable[str] = ()
+) -> list[str]:
+    """Those given, and so many more keys as tell the settings apart: first what tells most of them apart."""
+    few = list(given)
+    left = [key for key in keys if key not in few]
     while left and _kinds(several, few) < len(several):
         few.append(max(left, key=lambda name: _kinds(several, [*few, name])))
         left.remove(few[-1])

@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=["local", "ray"],
         default="local",
-        help="processes of this machine (default), or tasks of Ray: of the cluster at $RAY_ADDRESS, else of "
-        "a Ray on this machine",
+        help="processes of this machine (default), or Ray Tune: on the cluster at $RAY_ADDRESS, else on this "
+        "machine",
     )
     _add_search_options(parser)
     parser.add_argument(
@@ -114,7 +114,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     with log_to_stdout(), open_sweep(space, folder, data, options) as sweep:
         with watching(console, sweep, args.workers) as watch:
-            do_sweep(sweep, partial(_pool, args, threads), watch)
+            do_sweep(sweep, partial(_pool, args, folder, threads), watch)
         final_table(console, sweep, same_places(args))
     failed = sweep.count("failed")
     if failed:
@@ -149,11 +149,11 @@ def _threads(args: argparse.Namespace) -> int:
     return 1
 
 
-def _pool(args: argparse.Namespace, threads: int):
+def _pool(args: argparse.Namespace, folder: Path, threads: int):
     if args.backend == "ray":
         from fuxictr_qnn.jobs.ray import RayPool
 
-        return RayPool(args.workers, use_gpu=args.gpu != [-1])
+        return RayPool(folder / "ray", args.workers, use_gpu=args.gpu != [-1])
     from fuxictr_qnn.jobs.local import LocalPool
 
     return LocalPool(args.workers, threads, gpus_of(args.gpu))

@@ -1,27 +1,49 @@
-"""Workers that are tasks of Ray, on a cluster or on this machine. Imports Ray when a pool is entered."""
+"""Workers that are trials of Ray Tune, on a cluster or on this machine."""
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
+from collections import deque
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from threading import Thread
 from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
 
 from fuxictr_qnn.errors import RunError, last_line
 from fuxictr_qnn.jobs.job import Began, Ended, Evaluated, Event, Job, Outcome
+from fuxictr_qnn.runs.names import config_name, seed_name
 
-RESTARTS = 3  # how often a task is started anew after its worker was lost
+RESTARTS = 3  # how often a trial is started anew after its worker was lost
 
-_LOOK_EVERY = 0.2  # seconds between looks at what tasks have said
-_ASK_EVERY = 0.05  # seconds between a task's looks for an answer
+_LOOK_EVERY = 0.2  # seconds between looks at what trials have said
+_ASK_EVERY = 0.05  # seconds between a trial's looks for an answer
+_END_TIMEOUT = 30.0  # seconds that Ray Tune has to end by itself
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # we print what there is to say
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a thread that outlives Ray's shutdown starts another Ray
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # run folders hold the history
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
 
 
 class _Box:
-    """What tasks tell the process that started them, and its answers; an actor of Ray."""
+    """Jobs for trials, what trials tell the process that started them, and its answers; an actor of Ray."""
 
     def __init__(self):
-        self.said, self.answers = [], {}
+        self.jobs, self.said, self.answers = {}, [], {}
+
+    def put(self, key: int, job: Job) -> None:
+        self.jobs[key] = job
+
+    def job(self, key: int) -> Job:
+        return self.jobs[key]
 
     def tell(self, key: int, report: tuple[str, Any]) -> None:
         self.said.append((key, report))
@@ -39,47 +61,127 @@ class _Box:
         return self.answers.pop(key, None)
 
 
-class RayPool:
-    """So many tasks of Ray at a time: of the cluster at $RAY_ADDRESS, else of a Ray on this machine.
+class _Feed(Searcher):
+    """Ray Tune's search: it suggests the jobs that wait, by their keys, until it is closed."""
 
-    A task whose worker or machine is lost is started anew, up to three times, and goes on from the last
-    checkpoint of its run. All machines have to see the run folders and the data under the same paths.
+    def __init__(self):
+        super().__init__()
+        self.waiting: deque[dict[str, Any]] = deque()
+        self.closed = False
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.closed:
+            return self.FINISHED
+        return self.waiting.popleft() if self.waiting else None
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """The sweep knows it from the box."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The run folders say what is done."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never asked for."""
+
+
+class _Lost(tune.Callback):
+    """Collects the trials that Ray Tune gave up, as (key, error)."""
+
+    def __init__(self):
+        self.trials: deque[tuple[int, Exception | None]] = deque()
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.trials.append((trial.config["key"], trial.get_pickled_error()))
+
+
+class _Stop(tune.Stopper):
+    """Ends what still runs when the feed is closed."""
+
+    def __init__(self, feed: _Feed):
+        self.feed = feed
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.feed.closed
+
+
+class RayPool:
+    """So many trials of Ray Tune at a time: on the cluster at $RAY_ADDRESS, else on a Ray of this machine.
+
+    Each trial has the name of its run folder. One whose worker or machine is lost is started anew, up to
+    three times, and goes on from the last checkpoint of its run. All machines have to see the run folders and
+    the data under the same paths.
 
     Args:
-        use_gpu: each task takes a GPU if the cluster has any.
+        folder: for what Ray Tune keeps while it runs, seen by all machines; removed in the end.
+        use_gpu: each trial takes a GPU if the cluster has any.
     """
 
-    def __init__(self, workers: int = 1, use_gpu: bool = True):
-        self.workers, self.use_gpu = workers, use_gpu
+    def __init__(self, folder: Path, workers: int = 1, use_gpu: bool = True):
+        self.folder, self.workers, self.use_gpu = folder.resolve(), workers, use_gpu
         self._keys = 0
-        self._jobs: dict[Any, tuple[int, Job]] = {}  # by Ray's reference to the task
+        self._jobs: dict[int, Job] = {}
+        self._feed, self._lost = _Feed(), _Lost()
+        self._why = "Ray Tune has ended"
 
     def __enter__(self) -> RayPool:
-        import ray
-
+        os.environ.update(_ENVIRONMENT)
         # Without a cluster: as many CPUs as there are, but at least one for each worker.
         alone = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": max(self.workers, os.cpu_count() or 1)}
         try:
             ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False, **alone)
         except Exception as error:  # Ray says by a bare Exception that it does not start
             raise RunError(f"--backend ray: Ray does not start: {last_line(error)}") from error
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # lost workers: we say what became of them
         resources = ray.cluster_resources()
         largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
         given = os.environ.get("OMP_NUM_THREADS", "")
         share = int(given) if given.isdigit() else int(resources.get("CPU", 1)) // self.workers
-        self.threads = max(1, min(share, int(largest)))  # a task that fits no machine waits for ever
+        self.threads = max(1, min(share, int(largest)))  # a trial that fits no machine waits for ever
         gpus = 1 if self.use_gpu and resources.get("GPU", 0) else 0
-        self._ray = ray
         self._box = ray.remote(num_cpus=0)(_Box).remote()
-        self._task = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=RESTARTS)(_work)
-        self._gpu = 0 if gpus else -1  # Ray shows a task its own GPU only
+        # Ray shows a trial its own GPU only.
+        own = {"box": self._box, "threads": self.threads, "gpu": 0 if gpus else -1, "folder": os.getcwd()}
+        self._thread = Thread(target=self._fit, args=(self._tuner(own, gpus),), daemon=True)
+        self._thread.start()
         return self
 
+    def _tuner(self, own: dict[str, Any], gpus: int) -> tune.Tuner:
+        shutil.rmtree(self.folder, ignore_errors=True)  # of a sweep that was killed
+        trial = tune.with_resources(tune.with_parameters(_work, **own), {"cpu": self.threads, "gpu": gpus})
+        return tune.Tuner(
+            trial,
+            tune_config=tune.TuneConfig(
+                search_alg=self._feed,
+                num_samples=-1,  # until the pool is left
+                max_concurrent_trials=self.workers,
+                reuse_actors=False,  # with it, one lost worker leaves Ray Tune (2.60) with one less for good
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(self.folder.parent),
+                name=self.folder.name,
+                failure_config=tune.FailureConfig(max_failures=RESTARTS),
+                stop=_Stop(self._feed),
+                callbacks=[self._lost],
+                verbose=0,
+            ),
+        )
+
+    def _fit(self, tuner: tune.Tuner) -> None:
+        try:
+            tuner.fit()
+        except BaseException as error:  # of a thread: `wait` raises it
+            self._why = last_line(error)
+
     def __exit__(self, *exception: object) -> None:
-        for task in self._jobs:
-            with suppress(Exception):
-                self._ray.cancel(task, force=True)
-        self._ray.shutdown()
+        self._feed.closed = True
+        self._thread.join(_END_TIMEOUT)
+        ray.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def free(self) -> int:
@@ -87,54 +189,73 @@ class RayPool:
 
     @property
     def running(self) -> list[Job]:
-        return [job for _, job in self._jobs.values()]
+        return list(self._jobs.values())
 
     def start(self, job: Job) -> None:
         self._keys += 1
-        task = self._task.remote(job, self._keys, self._box, self.threads, self._gpu, os.getcwd())
-        self._jobs[task] = self._keys, job
+        self._jobs[self._keys] = job
+        self._ask(self._box.put.remote(self._keys, job))
+        name = f"{config_name(job.experiment.expid, job.experiment.digest)}-{seed_name(job.seed)}"
+        self._feed.waiting.append({"key": self._keys, "name": name})
 
     def wait(self) -> list[Event]:
         while True:
-            try:
-                ended, _ = self._ray.wait(list(self._jobs), timeout=_LOOK_EVERY)
-                events = self._said()
-            except self._ray.exceptions.RayError as error:
-                raise RunError(f"--backend ray: {last_line(error)}; the same command goes on") from error
-            events += [self._end(task) for task in ended]
-            if events:
+            if events := [*self._said(), *self._given_up()]:
                 return events
+            if not self._thread.is_alive():
+                raise RunError(f"--backend ray: {self._why}; the same command goes on")
+            time.sleep(_LOOK_EVERY)
 
     def answer(self, job: Job, go_on: bool) -> None:
-        for key, other in self._jobs.values():
+        for key, other in self._jobs.items():
             if other is job:
-                self._ray.get(self._box.set_answer.remote(key, go_on))
+                self._ask(self._box.set_answer.remote(key, go_on))
+
+    def _ask(self, answer: Any) -> Any:
+        """What the box answers."""
+        try:
+            return ray.get(answer)
+        except ray.exceptions.RayError as error:
+            raise RunError(f"--backend ray: {last_line(error)}; the same command goes on") from error
 
     def _said(self) -> list[Event]:
-        jobs = dict(self._jobs.values())
-        return [
-            Began(jobs[key], value) if what == "began" else Evaluated(jobs[key], value)
-            for key, (what, value) in self._ray.get(self._box.take.remote())
-            if key in jobs
-        ]
+        kinds = {"began": Began, "evaluated": Evaluated}
+        events: list[Event] = []
+        for key, (what, value) in self._ask(self._box.take.remote()):
+            if key not in self._jobs:  # its worker was lost when it had ended, and it is done all over
+                continue
+            if what in kinds:
+                events.append(kinds[what](self._jobs[key], value))
+            else:
+                events.append(Ended(self._jobs.pop(key), value))
+        return events
 
-    def _end(self, task: Any) -> Event:
-        _, job = self._jobs.pop(task)
-        try:
-            return Ended(job, self._ray.get(task))
-        except self._ray.exceptions.RayTaskError as error:  # a worker lacks the package, say
-            return Ended(job, Outcome("failed", reason=f"its task failed: {last_line(error)}"))
-        except self._ray.exceptions.RayError as error:
-            lost = f"Ray gave it up after {RESTARTS} restarts: {last_line(error)}"
-            return Ended(job, Outcome("failed", reason=lost, killed=True))
+    def _given_up(self) -> list[Event]:
+        events: list[Event] = []
+        while self._lost.trials:
+            key, error = self._lost.trials.popleft()
+            if key not in self._jobs:
+                continue
+            if isinstance(error, ray.exceptions.RayTaskError):  # a worker lacks the package, say
+                outcome = Outcome("failed", reason=f"its trial failed: {last_line(error)}")
+            else:
+                why = last_line(error).partition(". ")[0]  # a page of advice comes after it
+                lost = f"Ray Tune gave it up after {RESTARTS} restarts: {why}"
+                outcome = Outcome("failed", reason=lost, killed=True)
+            events.append(Ended(self._jobs.pop(key), outcome))
+        return events
 
 
-def _work(job: Job, key: int, box: Any, threads: int, gpu: int, folder: str) -> Outcome:
-    """A task: one job."""
-    import ray
+def _name(trial: Any) -> str:
+    return trial.config["name"]
 
+
+def _work(config: dict[str, Any], box: Any, threads: int, gpu: int, folder: str) -> None:
+    """A trial: one job."""
     from fuxictr_qnn.jobs.work import carry_out
 
+    key = config["key"]
+    job = ray.get(box.job.remote(key))
     with suppress(OSError):  # on another machine
         os.chdir(folder)
     logging.getLogger().addHandler(logging.NullHandler())
@@ -143,11 +264,15 @@ def _work(job: Job, key: int, box: Any, threads: int, gpu: int, folder: str) -> 
 
     def tell(report: tuple[str, Any]) -> bool:
         ray.get(box.tell.remote(key, report))
-        if not job.prunable or report[0] != "evaluated":
+        if report[0] != "evaluated":
+            return True
+        tune.report(report[1])
+        if not job.prunable:
             return True
         while (answer := ray.get(box.take_answer.remote(key))) is None:
             time.sleep(_ASK_EVERY)
         return answer
 
     with open(job.log or os.devnull, "a") as log, redirect_stdout(log), redirect_stderr(log):
-        return carry_out(job, threads, gpu, tell, time.monotonic())
+        outcome = carry_out(job, threads, gpu, tell, time.monotonic())
+    ray.get(box.tell.remote(key, ("ended", outcome)))

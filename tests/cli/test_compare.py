@@ -252,7 +252,11 @@ class TestWrong:
         from fuxictr_qnn.comparing.terms import Terms, write_terms
 
         terms = Terms(
-            dataset="clicks", data_fingerprint="0" * 16, tuned={"DNN_clicks": "DNN 00000000"}, trials=2, seeds=4
+            dataset="clicks",
+            data_fingerprint="0" * 16,
+            tuned={"DNN_clicks": "DNN 00000000"},
+            trials=2,
+            seeds=4,
         )
         write_terms(IT / "comparison.yaml", terms)
         said = self.refused(capsys, *MODELS, "--seeds", 3)

@@ -382,6 +382,23 @@ def test_ray_does_the_same_sweep_and_starts_a_lost_worker_anew(folder):
 
 
 @pytest.mark.slow
+def test_ray_gives_up_a_trial_that_loses_every_worker(folder):
+    pytest.importorskip("ray")
+    content = tuner_content({"hidden_units": [[8]]}, model="tests.jobs.dying:Dying")
+    for key in ("num_layers", "net_dropout"):
+        content["model_config"]["QNNalpha_clicks"].pop(key)
+    Path("tuner.yaml").write_text(yaml.safe_dump(content))
+    with start("--backend", "ray", "--workers", "1") as process:
+        errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 1 and "1 of 1 trials failed" in errors
+    (row,) = table()
+    assert row["state"] == "failed" and row["note"].startswith("Ray Tune gave it up after 3 restarts: ")
+    (said,) = (json.loads(file.read_text()) for file in folder.glob("sweeps/**/trial.json"))
+    assert said["killed"] is True
+    assert not (folder / "sweeps" / "tuner" / "ray").exists()
+
+
+@pytest.mark.slow
 def test_ray_prunes_and_goes_on_in_the_same_folder(folder):
     """More values of a key add trials; without --prune those that were pruned are done after all, here."""
     pytest.importorskip("ray")

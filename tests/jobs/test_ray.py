@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytest.importorskip("ray")
+
 from fuxictr_qnn.jobs.ray import _Box
 
 

@@ -65,14 +65,14 @@ def renamed(weights, shapes):
 
 
 @pytest.mark.parametrize(("cls", "settings"), SETTINGS)
-def test_the_same_predictions(cls, settings, batch):
-    theirs, ours = theirs_of(cls, settings), ours_of(cls, settings).eval()
+def test_the_same_logits(cls, settings, batch):
+    theirs, ours = theirs_of(cls, settings).double(), ours_of(cls, settings).eval().double()
     ours.load_state_dict(renamed(theirs.state_dict(), ours.state_dict()))
     items = torch.cat([batch["h"], batch["i"][:, None]], dim=1)  # the target is the last
     own = {name: batch[name] for name in (*USER, "label")}
     expected = theirs((own, {"i": items.flatten()}, batch["h"] > 0))["y_pred"]
-    assert expected.std() > 1e-3
-    torch.testing.assert_close(ours(batch)["y_pred"], expected, rtol=1e-5, atol=1e-6)
+    assert expected.std() > 1e-3 and expected.dtype == torch.float64
+    torch.testing.assert_close(ours(batch)["y_pred"].logit(), expected.logit(), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("contexts", [([], []), (["a"], ["a", "b"])])

@@ -4,10 +4,11 @@
 
 Settings are those of the model zoo: for QNN-alpha and its hybrids the released ones, for backbones starting
 points that nobody tuned. One seed; what differences it can show stands below the table, by the standard
-deviation sd of test AUC over seeds that the schedule study has (`--sd`). The runs of two models that do not
-differ are less than 1.96 sqrt(2) sd apart in 95 % of the cases; those of two models that differ by (1.96 +
-0.84) sqrt(2) sd are further apart than that in 80 %. Runs that are complete are kept. Published figures
-with a "≈" were read off a plot.
+deviation sd of test AUC over seeds that the schedule study has (`--sd`), pooled over three models of three
+seeds: t has 6 degrees of freedom. Runs of two models that do not differ are less than t(97.5 %) sqrt(2) sd
+apart in 95 % of the cases; those of two models that differ by (t(97.5 %) + t(80 %)) sqrt(2) sd are further
+apart than that in about 80 %. Each difference by itself: of many, some are further apart by chance. Runs that
+are complete are kept. Published figures with a "≈" were read off a plot.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scipy import stats
+
 from benchmarks.study import do, make_job, run_of, study_parser
 from fuxictr_qnn.data.places import Places
 from fuxictr_qnn.jobs import Job
@@ -25,6 +28,7 @@ from fuxictr_qnn.reporting.reproduced import figure_beside
 from fuxictr_qnn.reporting.table import markdown
 
 SEED = 2024
+DEGREES_OF_FREEDOM = 6  # of --sd: three models of three seeds
 SE = ("self_ensemble=true",)
 TABLES: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {  # table -> row -> model, changed keys
     "ablation": {
@@ -141,7 +145,8 @@ def main() -> None:
         for name in TABLES:
             print(f"\n## {dataset}: {name}\n\n{table([row for row in found if row.table == name])}")
     if args.sd:
-        chance, power = 1.96 * math.sqrt(2) * args.sd, (1.96 + 0.84) * math.sqrt(2) * args.sd
+        reach = stats.t.ppf([0.975, 0.8], DEGREES_OF_FREEDOM) * math.sqrt(2) * args.sd
+        chance, power = reach[0], reach.sum()
         print(
             f"\nSeed {SEED} alone: differences below {chance:.5f} AUC say nothing; one of {power:.5f} would "
             "show with a chance of 80 %."

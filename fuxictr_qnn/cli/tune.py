@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from functools import partial
 from pathlib import Path
 
@@ -134,10 +135,19 @@ def _check(args: argparse.Namespace, options: Options) -> tuple[int, Tuner]:
         options.check,
         lambda: check_writable(args.out, "--out"),
         lambda: check_gpus(args.gpu),
-        lambda: check_ray("--backend ray") if args.backend == "ray" else None,
+        lambda: _check_ray() if args.backend == "ray" else None,
     ]
     do_all(checks)
     return tuple(found)
+
+
+def _check_ray() -> None:
+    check_ray("--backend ray")
+    if (address := os.environ.get("RAY_ADDRESS", "")).startswith("ray://"):
+        raise RequestError(
+            f"--backend ray: RAY_ADDRESS={address}: not through Ray's client; give the command on a machine "
+            "of the cluster, with RAY_ADDRESS=auto"
+        )
 
 
 def _threads(args: argparse.Namespace) -> int:

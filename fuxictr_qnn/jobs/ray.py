@@ -8,17 +8,20 @@ import shutil
 import time
 from collections import deque
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import ray
-from ray import tune
-from ray.tune.search import Searcher
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # else a thread that outlives Ray's shutdown starts another Ray
 
-from fuxictr_qnn.errors import RunError, last_line
-from fuxictr_qnn.jobs.job import Began, Ended, Evaluated, Event, Job, Outcome
-from fuxictr_qnn.runs.names import config_name, seed_name
+import ray  # noqa: E402  (reads it)
+from ray import tune  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from fuxictr_qnn.errors import RunError, last_line  # noqa: E402
+from fuxictr_qnn.jobs.job import Began, Ended, Evaluated, Event, Job, Outcome  # noqa: E402
+from fuxictr_qnn.runs.names import config_name, seed_name  # noqa: E402
 
 RESTARTS = 3  # how often a trial is started anew after its worker was lost
 
@@ -27,7 +30,6 @@ _ASK_EVERY = 0.05  # seconds between a trial's looks for an answer
 _END_TIMEOUT = 30.0  # seconds that Ray Tune has to end by itself
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # we print what there is to say
-    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a thread that outlives Ray's shutdown starts another Ray
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # run folders hold the history
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
@@ -42,12 +44,17 @@ class _Box:
     def put(self, key: int, job: Job) -> None:
         self.jobs[key] = job
 
-    def job(self, key: int) -> Job:
-        return self.jobs[key]
+    def job(self, key: int) -> Job | None:
+        """None where it has ended: a worker can be lost between its last word and its return."""
+        return self.jobs.get(key)
 
     def tell(self, key: int, report: tuple[str, Any]) -> None:
         self.said.append((key, report))
         self.answers.pop(key, None)  # for a worker that was lost before it took it
+        if report[0] == "began":  # the next worker goes on
+            self.jobs[key] = replace(self.jobs[key], restart=False)
+        if report[0] == "ended":
+            del self.jobs[key]
 
     def take(self) -> list[tuple[int, tuple[str, Any]]]:
         """What was said since the last call."""
@@ -76,6 +83,10 @@ class _Feed(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """The sweep knows it from the box."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray Tune pickles it while jobs are added; nothing is restored from that."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """The run folders say what is done."""
@@ -134,6 +145,15 @@ class RayPool:
             ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False, **alone)
         except Exception as error:  # Ray says by a bare Exception that it does not start
             raise RunError(f"--backend ray: Ray does not start: {last_line(error)}") from error
+        try:
+            self._begin()
+        except BaseException:
+            ray.shutdown()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        """Start Ray Tune in a thread of its own; it begins a trial when a job is started."""
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # lost workers: we say what became of them
         resources = ray.cluster_resources()
         largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
@@ -146,7 +166,6 @@ class RayPool:
         own = {"box": self._box, "threads": self.threads, "gpu": 0 if gpus else -1, "folder": os.getcwd()}
         self._thread = Thread(target=self._fit, args=(self._tuner(own, gpus),), daemon=True)
         self._thread.start()
-        return self
 
     def _tuner(self, own: dict[str, Any], gpus: int) -> tune.Tuner:
         shutil.rmtree(self.folder, ignore_errors=True)  # of a sweep that was killed
@@ -222,7 +241,7 @@ class RayPool:
         kinds = {"began": Began, "evaluated": Evaluated}
         events: list[Event] = []
         for key, (what, value) in self._ask(self._box.take.remote()):
-            if key not in self._jobs:  # its worker was lost when it had ended, and it is done all over
+            if key not in self._jobs:  # given up meanwhile
                 continue
             if what in kinds:
                 events.append(kinds[what](self._jobs[key], value))
@@ -256,6 +275,8 @@ def _work(config: dict[str, Any], box: Any, threads: int, gpu: int, folder: str)
 
     key = config["key"]
     job = ray.get(box.job.remote(key))
+    if job is None:
+        return
     with suppress(OSError):  # on another machine
         os.chdir(folder)
     logging.getLogger().addHandler(logging.NullHandler())

@@ -14,7 +14,7 @@ from fuxictr_qnn.tuning.data import SweepData
 from fuxictr_qnn.tuning.options import Options
 from fuxictr_qnn.tuning.pruning import RULES
 from fuxictr_qnn.tuning.search import Planned, Search, at_random, grid
-from fuxictr_qnn.tuning.space import Space, Trial
+from fuxictr_qnn.tuning.space import Space, Trial, value_text
 from fuxictr_qnn.tuning.store import Standing, Store, TrialFolder, monitored
 from fuxictr_qnn.tuning.tpe import Tpe
 
@@ -204,7 +204,9 @@ class Sweep:
         tag = self.options.tag
         if tag is not None and "=" in tag:  # num_row=1 is not num_row=13
             return tag in trial.words
-        return tag is None or any(tag in text for text in (trial.digest, *trial.words))
+        return tag is None or any(
+            tag in text for text in (trial.digest, *map(value_text, trial.values.values()))
+        )
 
     def start(self, row: Row) -> Job:
         """The job of a trial, which is under way from now on."""

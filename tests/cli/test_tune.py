@@ -250,11 +250,13 @@ class TestWrong:
         assert "'num_row'" in said and "epochs = 'long'" in said and "net_dropout = 'x'" in said
         assert said.startswith("fuxictr: 3 problems\n")
 
-    def test_workers_of_ray(self, capsys):
+    def test_workers_and_address_of_ray(self, capsys, monkeypatch):
         pytest.importorskip("ray")
         write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]})
         said = self.refused(capsys, "--backend", "ray", "--workers", 0)
         assert said == "fuxictr: --workers 0: expected a number of at least 1\n"
+        monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+        assert "RAY_ADDRESS=auto" in self.refused(capsys, "--backend", "ray")
 
     def test_searches(self, capsys):
         write_tuner(Path("tuner.yaml"), {"num_row": [1, 2]})

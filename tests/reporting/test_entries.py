@@ -148,6 +148,10 @@ class TestKindsOfRecipes:
     def test_no_other_config(self, expid):
         assert not self.is_published(expid)
 
+    def test_no_config_that_the_zoo_has_not(self):
+        assert load_published().names("QNNalpha_frappe_parity")
+        assert not is_published_recipe("QNNalpha_frappe_parity", "12345678")
+
     def test_what_rows_are_called(self, tmp_path, monkeypatch):
         make_run(tmp_path, "DNN_shop", 1)
         ((_, (entry,)),) = tables(tmp_path, recipes=["DNN_shop"]).items()

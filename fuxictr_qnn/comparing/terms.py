@@ -24,7 +24,7 @@ OTHER_NAME = "--name NAME begins another comparison"
 
 
 # A model and the digest of its config; with --zoo, the package of the class, too
-Named = Annotated[str, Field(pattern=r"^\S+ [0-9a-f]{8}( .+)?$")]
+ConfigName = Annotated[str, Field(pattern=r"^\S+ [0-9a-f]{8}( .+)?$")]
 
 
 class Terms(BaseModel):
@@ -42,8 +42,8 @@ class Terms(BaseModel):
 
     dataset: str
     data_fingerprint: str
-    tuned: dict[str, Named]
-    recipes: dict[str, Named] = {}
+    tuned: dict[str, ConfigName]
+    recipes: dict[str, ConfigName] = {}
     sets: list[str] = []
     search: str = "random"
     space: dict[str, Any] = {}
